@@ -1,0 +1,79 @@
+//! Locks, condition variables and atomics of the host.
+//!
+//! One place to exchange them: under `--cfg shuttle` a model checker's own stand in, so that the real code of
+//! gate, page allocation and pagedaemon runs under every schedule that it cares to try.
+//!
+//! A panic while a lock is held leaves the lock usable: the kernel's asserts stop the thread that broke an
+//! invariant, and the others report what they find rather than a poisoned lock.
+
+#[cfg(not(shuttle))]
+use std::sync as imp;
+#[cfg(not(shuttle))]
+pub use std::sync::{Arc, atomic};
+
+#[cfg(shuttle)]
+use shuttle::sync as imp;
+#[cfg(shuttle)]
+pub use shuttle::sync::{Arc, atomic};
+
+/// The guard of a locked [`Mutex`].
+pub type MutexGuard<'a, T> = imp::MutexGuard<'a, T>;
+
+/// Mutual exclusion, without poisoning.
+#[derive(Default)]
+pub struct Mutex<T>(imp::Mutex<T>);
+
+impl<T> Mutex<T> {
+    /// A new, free lock around `value`.
+    pub fn new(value: T) -> Self {
+        Mutex(imp::Mutex::new(value))
+    }
+
+    /// Takes the lock; may sleep.
+    pub fn lock(&self) -> MutexGuard<'_, T> {
+        self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    /// Takes the lock if it is free.
+    pub fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
+        match self.0.try_lock() {
+            Ok(guard) => Some(guard),
+            Err(imp::TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+            Err(imp::TryLockError::WouldBlock) => None,
+        }
+    }
+}
+
+/// A condition variable.
+#[derive(Default)]
+pub struct Condvar(imp::Condvar);
+
+impl Condvar {
+    /// A new condition variable.
+    pub fn new() -> Self {
+        Condvar(imp::Condvar::new())
+    }
+
+    /// Sleeps until notified; may wake without cause, so call it in a loop.
+    pub fn wait<'a, T>(&self, guard: MutexGuard<'a, T>) -> MutexGuard<'a, T> {
+        self.0.wait(guard).unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    /// Wakes one sleeper.
+    pub fn notify_one(&self) {
+        self.0.notify_one();
+    }
+
+    /// Wakes all sleepers.
+    pub fn notify_all(&self) {
+        self.0.notify_all();
+    }
+}
+
+/// Gives the processor to another thread.
+pub fn yield_now() {
+    #[cfg(shuttle)]
+    shuttle::thread::yield_now();
+    #[cfg(not(shuttle))]
+    std::thread::yield_now();
+}
