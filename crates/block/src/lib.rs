@@ -6,6 +6,8 @@
 
 mod device;
 mod file;
+mod overlay;
 
 pub use device::BlockDevice;
 pub use file::FileDevice;
+pub use overlay::Overlay;
