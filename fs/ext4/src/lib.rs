@@ -21,8 +21,10 @@ pub mod features;
 mod group;
 mod hash;
 mod htree;
+mod info;
 mod inline_data;
 mod inode;
+pub mod journal;
 pub mod layout;
 mod map;
 mod mount;
@@ -34,6 +36,7 @@ mod vnops;
 mod xattr;
 
 pub use block::Ext4;
+pub use info::Info;
 pub use mount::Options;
 pub use super_block::SuperBlock;
 

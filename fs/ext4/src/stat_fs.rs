@@ -51,7 +51,7 @@ pub(crate) fn stat_fs(fs: &Ext4, r: &Reservation<'_>) -> Result<StatFs> {
 
 fn free(fs: &Ext4, r: &Reservation<'_>) -> Result<Free> {
     let sb = &fs.sb;
-    let is_current = sb.state & (STATE_VALID | STATE_ERRORS) == STATE_VALID && !fs.is_recovered;
+    let is_current = sb.state & (STATE_VALID | STATE_ERRORS) == STATE_VALID && fs.recovery.is_none();
     if is_current {
         let clusters = sb.counts.blocks_free >> sb.cluster_log;
         return Ok(Free { clusters, inodes: u64::from(sb.counts.inodes_free) });

@@ -62,8 +62,12 @@ fn write_pieces(path: &Path, pieces: &[(u64, usize)], size: u64) {
 
 /// A tree with what file systems get wrong: sizes around limits, holes everywhere, many extents, links of all lengths.
 fn make_tree(root: &Path) {
-    let file = |name: &str, len: usize| std::fs::write(root.join(name), noise(len as u64, len)).expect("written");
-    for len in [0, 1, 4, 59, 60, 61, 100, 140, 160, 161, 200, 900, 1023, 1024, 1025, 4095, 4096, 4097, 12_288, 12_289, 70_000] {
+    let file =
+        |name: &str, len: usize| std::fs::write(root.join(name), noise(len as u64, len)).expect("written");
+    for len in [
+        0, 1, 4, 59, 60, 61, 100, 140, 160, 161, 200, 900, 1023, 1024, 1025, 4095, 4096, 4097, 12_288,
+        12_289, 70_000,
+    ] {
         file(&format!("file{len}"), len);
     }
     file("large", 3 << 20);
@@ -72,10 +76,15 @@ fn make_tree(root: &Path) {
     write_pieces(&root.join("hole_at_end"), &[(0, 10)], 40 << 20);
     write_pieces(&root.join("hole_at_start"), &[(5 << 20, 10)], (5 << 20) + 10);
     write_pieces(&root.join("only_hole"), &[], 12_345_678);
-    write_pieces(&root.join("triple"), &[(0, 3000), (TRIPLE - 1000, 5000), (TRIPLE + 300_000, 9)], TRIPLE + 400_000);
+    write_pieces(
+        &root.join("triple"),
+        &[(0, 3000), (TRIPLE - 1000, 5000), (TRIPLE + 300_000, 9)],
+        TRIPLE + 400_000,
+    );
     std::fs::create_dir(root.join("dir")).expect("a directory");
     std::fs::write(root.join("dir/owned"), b"owned").expect("written");
-    std::os::unix::fs::chown(root.join("dir/owned"), Some(100_000), Some(3_000_000_000)).expect("chown (as root)");
+    std::os::unix::fs::chown(root.join("dir/owned"), Some(100_000), Some(3_000_000_000))
+        .expect("chown (as root)");
     std::fs::set_permissions(root.join("dir/owned"), PermissionsExt::from_mode(0o6741)).expect("chmod");
     std::fs::hard_link(root.join("file100"), root.join("dir/hard")).expect("a link");
     for len in [1, 58, 59, 60, 61, 200, 1000] {
