@@ -23,6 +23,7 @@ pub mod layout;
 mod map;
 pub mod node;
 pub mod super_block;
+mod region;
 mod xattr;
 
 pub use block::Ext4;
