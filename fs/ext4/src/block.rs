@@ -13,6 +13,8 @@ use rumpcap_vm::{DeviceObject, PAGE_SIZE, PageRef, Reservation};
 pub struct Ext4 {
     pub(crate) device: DeviceObject,
     pub(crate) sb: SuperBlock,
+    /// Whether a journal was replayed: counts in the super block may then be behind.
+    pub(crate) is_recovered: bool,
 }
 
 impl Ext4 {

@@ -231,8 +231,6 @@ pub const INODE_CHECKSUM_HI_OFFSET: usize = 0x82;
 
 /// Inode flags (`i_flags`) that this crate acts on.
 pub mod inode_flags {
-    /// Content (or names) compressed by a patch that was never merged.
-    pub const COMPRESSED: u32 = 0x4;
     /// Content, names or target encrypted.
     pub const ENCRYPT: u32 = 0x800;
     /// A directory with a hash tree.

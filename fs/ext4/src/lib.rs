@@ -12,21 +12,30 @@
 
 mod acl;
 mod block;
+mod block_map;
 mod casefold;
 pub mod checksum;
 mod dir;
+mod extent;
 pub mod features;
+mod group;
 mod hash;
 mod htree;
+mod inline_data;
 mod inode;
 pub mod layout;
 mod map;
+mod mount;
 pub mod node;
+mod stat_fs;
 pub mod super_block;
 mod region;
+mod symlink;
+mod vnops;
 mod xattr;
 
 pub use block::Ext4;
+pub use mount::Options;
 pub use super_block::SuperBlock;
 
 /// The most pages that any method pins at once: a page of the structure that is walked, and one of what it points
