@@ -31,6 +31,7 @@ mod mount;
 pub mod node;
 mod stat_fs;
 pub mod super_block;
+mod region;
 mod symlink;
 mod vnops;
 mod xattr;
