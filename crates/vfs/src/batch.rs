@@ -182,12 +182,11 @@ impl Batch {
             return gathered.outcome;
         };
         scan.way = Way::InOrder { from: next };
-        if from == DirCookie(0) && self.grown && self.is_scattered(mount) {
-            if let Some(range) = self.settle(mount, r, dir) {
-                scan.way = Way::ByInode(range);
-                return self.fill_range(mount, r, dir, range, scan);
-            }
-            // Settling has used the directory's pages only: the batch is as it was.
+        let is_first = from == DirCookie(0);
+        let scattered = is_first && self.grown && self.is_scattered(mount);
+        if let Some(range) = scattered.then(|| self.settle(mount, r, dir)).flatten() {
+            scan.way = Way::ByInode(range);
+            return self.fill_range(mount, r, dir, range, scan);
         }
         gathered.outcome
     }
