@@ -1,12 +1,20 @@
-//! `cargo xtask bench`. (Frame; the benchmark replaces this file.)
-
+//! `cargo xtask bench`. (In work.)
+mod images;
 use crate::Result;
 
 /// Options of the benchmark.
 #[derive(clap::Args)]
-pub(crate) struct Args {}
+pub(crate) struct Args {
+    /// Folder of the images.
+    #[arg(long)]
+    images: std::path::PathBuf,
+}
 
 /// Runs the benchmark.
-pub(crate) fn run(_args: &Args) -> Result {
-    Err("the benchmark is not here yet".into())
+pub(crate) fn run(args: &Args) -> Result {
+    let images = images::Images::in_folder(&args.images)?;
+    for image in images::Image::ALL {
+        images.make(image)?;
+    }
+    Ok(())
 }
