@@ -1,5 +1,8 @@
 //! `cargo xtask bench`. (In work.)
+mod belady;
 mod images;
+mod policies;
+mod trace;
 use crate::Result;
 
 /// Options of the benchmark.
