@@ -58,7 +58,13 @@ pub(crate) struct Report {
 }
 
 /// Runs `program WORKLOAD IMAGE MORE ARGUMENTS`.
-pub(crate) fn run(program: &Program, workload: &str, image: &Path, more: &[&str], at_most: Duration) -> Outcome {
+pub(crate) fn run(
+    program: &Program,
+    workload: &str,
+    image: &Path,
+    more: &[&str],
+    at_most: Duration,
+) -> Outcome {
     let failed = |why: String| Outcome { error: Some(why), ..Outcome::default() };
     let mut command = Command::new(&program.path);
     command.arg(workload).arg(image).args(&program.arguments).args(more);
@@ -91,12 +97,14 @@ fn observe(mut child: Child, at_most: Duration) -> Result<Outcome, String> {
         }
     };
     let cpu_seconds = cpu_seconds(&child);
-    anonymous_bytes = anonymous_bytes.max(status(&child, &["RssAnon:", "RssShmem:"])).max(exact_anonymous(&child));
+    anonymous_bytes =
+        anonymous_bytes.max(status(&child, &["RssAnon:", "RssShmem:"])).max(exact_anonymous(&child));
     let resident_bytes = status(&child, &["VmHWM:"]);
     end(&mut child, text.is_some());
     let _ = listener.join();
     let text = text.ok_or_else(|| format!("not done after {} s", at_most.as_secs()))?;
-    let outcome: Outcome = serde_json::from_str(&text).map_err(|_| format!("it ended without a result: {text}"))?;
+    let outcome: Outcome =
+        serde_json::from_str(&text).map_err(|_| format!("it ended without a result: {text}"))?;
     Ok(Outcome { anonymous_bytes, resident_bytes, cpu_seconds, ..outcome })
 }
 

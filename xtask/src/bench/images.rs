@@ -46,10 +46,6 @@ pub(crate) enum Image {
 }
 
 impl Image {
-    /// All of them, in the order in which they are made.
-    pub(crate) const ALL: [Image; 6] =
-        [Image::Many, Image::Many1Linear, Image::Many1Htree, Image::Big, Image::Usr, Image::Huge];
-
     /// Its name in tables and on the disk.
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -70,7 +66,9 @@ impl Image {
             Image::Many1Htree => format!("{MANY_FILES} empty files in one directory, indexed by e2fsck -fyD"),
             Image::Big => format!("one file of {BIG_FILE_BYTES} random bytes, mke2fs -d"),
             Image::Usr => "/usr, mke2fs -d".to_owned(),
-            Image::Huge => format!("{HUGE_BYTES} bytes, {HUGE_FILES} files in {HUGE_DIRECTORIES} directories"),
+            Image::Huge => {
+                format!("{HUGE_BYTES} bytes, {HUGE_FILES} files in {HUGE_DIRECTORIES} directories")
+            }
         };
         format!("{}: {what}\n", self.name())
     }
@@ -126,7 +124,10 @@ impl Images {
             }
             Image::Many1Linear => make_linear_directory(staging, part),
             Image::Many1Htree => {
-                run(Command::new("cp").arg("--sparse=always").arg(self.path(Image::Many1Linear)).arg(part), &[0])?;
+                run(
+                    Command::new("cp").arg("--sparse=always").arg(self.path(Image::Many1Linear)).arg(part),
+                    &[0],
+                )?;
                 // e2fsck exits with 1 when it has changed something: indexing is a change.
                 run(Command::new("e2fsck").args(["-f", "-y", "-D"]).arg(part), &[0, 1])
             }
@@ -237,7 +238,12 @@ fn measure_tree(root: &Path) -> Result<(u64, u64)> {
 fn mke2fs(tree: &Path, image: &Path, size_bytes: u64, more: &[&str]) -> Result {
     File::create(image)?.set_len(size_bytes).map_err(|e| format!("{}: {e}", image.display()))?;
     let mut command = Command::new("mke2fs");
-    command.args(["-q", "-F", "-t", "ext4", "-b", "4096", "-m", "0"]).args(more).arg("-d").arg(tree).arg(image);
+    command
+        .args(["-q", "-F", "-t", "ext4", "-b", "4096", "-m", "0"])
+        .args(more)
+        .arg("-d")
+        .arg(tree)
+        .arg(image);
     run(&mut command, &[0])
 }
 

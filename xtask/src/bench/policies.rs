@@ -38,10 +38,9 @@ impl Policy for Lru {
     fn access(&mut self, page: u32) -> bool {
         self.now += 1;
         let hit = self.by_age.remove(&self.last[page as usize]).is_some();
-        if !hit && self.by_age.len() >= self.frames {
-            if let Some((_, victim)) = self.by_age.pop_first() {
-                self.last[victim as usize] = 0;
-            }
+        let is_full = self.by_age.len() >= self.frames;
+        if let Some((_, victim)) = if !hit && is_full { self.by_age.pop_first() } else { None } {
+            self.last[victim as usize] = 0;
         }
         self.last[page as usize] = self.now;
         self.by_age.insert(self.now, page);
@@ -146,7 +145,8 @@ impl Policy for S3Fifo {
         if self.small.len() + self.main.len() >= self.frames {
             self.evict();
         }
-        let (queue, list) = if was_ghost { (Queue::Main, &mut self.main) } else { (Queue::Small, &mut self.small) };
+        let (queue, list) =
+            if was_ghost { (Queue::Main, &mut self.main) } else { (Queue::Small, &mut self.small) };
         self.place[page as usize] = (queue, 0);
         list.push_back(page);
         false
@@ -402,7 +402,10 @@ mod tests {
             clock.access(page);
             assert!(clock.hot + clock.cold <= 16 && clock.test <= 16);
             let count = |kind| clock.kind.iter().filter(|&&k| k == kind).count();
-            assert_eq!((count(Kind::Hot), count(Kind::Cold), count(Kind::Test)), (clock.hot, clock.cold, clock.test));
+            assert_eq!(
+                (count(Kind::Hot), count(Kind::Cold), count(Kind::Test)),
+                (clock.hot, clock.cold, clock.test)
+            );
         }
     }
 }

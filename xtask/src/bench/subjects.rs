@@ -72,20 +72,46 @@ impl Subject {
     }
 }
 
-/// The peers, their programs, and their configurations: a name and the arguments.
-const PEERS: [(&str, &str, &[(&str, &[&str])]); 4] = [
-    ("ext4-view", "ext4_view", &[("its own cache", &[]), ("4 KiB cache below", &["--reader=blocks"])]),
-    ("ext4plus", "ext4plus", &[("direct", &[]), ("4 KiB cache below", &["--reader=blocks"])]),
-    (
-        "rsext4",
-        "rsext4",
-        &[("direct", &[]), ("4 KiB cache below", &["--reader=blocks"]), ("64 KiB cache below", &["--reader=cache"])],
-    ),
-    (
-        "rust-fs-ext4",
-        "rust_fs_ext4",
-        &[("default cache", &[]), ("cache of 1 GiB", &["--blocks=262144"]), ("no cache", &["--blocks=0"])],
-    ),
+/// One of the peers.
+struct Peer {
+    /// Its crate.
+    name: &'static str,
+    program: &'static str,
+    configurations: &'static [Configuration],
+}
+
+/// A name and the arguments that ask for it.
+type Configuration = (&'static str, &'static [&'static str]);
+
+const PEERS: [Peer; 4] = [
+    Peer {
+        name: "ext4-view",
+        program: "ext4_view",
+        configurations: &[("its own cache", &[]), ("4 KiB cache below", &["--reader=blocks"])],
+    },
+    Peer {
+        name: "ext4plus",
+        program: "ext4plus",
+        configurations: &[("direct", &[]), ("4 KiB cache below", &["--reader=blocks"])],
+    },
+    Peer {
+        name: "rsext4",
+        program: "rsext4",
+        configurations: &[
+            ("direct", &[]),
+            ("4 KiB cache below", &["--reader=blocks"]),
+            ("64 KiB cache below", &["--reader=cache"]),
+        ],
+    },
+    Peer {
+        name: "rust-fs-ext4",
+        program: "rust_fs_ext4",
+        configurations: &[
+            ("default cache", &[]),
+            ("cache of 1 GiB", &["--blocks=262144"]),
+            ("no cache", &["--blocks=0"]),
+        ],
+    },
 ];
 
 /// All that take part, with their programs.
@@ -123,9 +149,9 @@ impl Subjects {
                 Some(Program { path: self.library.clone(), arguments })
             }
             Subject::Peer(name, configuration) => {
-                let (_, program, configurations) = PEERS.iter().find(|peer| peer.0 == *name)?;
-                let (_, arguments) = configurations.iter().find(|(name, _)| name == configuration)?;
-                peer(program, arguments)
+                let of = PEERS.iter().find(|peer| peer.name == *name)?;
+                let (_, arguments) = of.configurations.iter().find(|(name, _)| name == configuration)?;
+                peer(of.program, arguments)
             }
             Subject::Kernel => peer("kernel_loop", &[]),
             Subject::Pread => peer("pread", &[]),
@@ -135,8 +161,9 @@ impl Subjects {
 
 /// Every peer in every configuration.
 pub(crate) fn peers() -> Vec<Subject> {
-    let each = |&(name, _, configurations): &(&'static str, _, &'static [(&'static str, _)])| {
-        configurations.iter().map(move |&(configuration, _)| Subject::Peer(name, configuration))
+    let each = |peer: &Peer| {
+        let name = peer.name;
+        peer.configurations.iter().map(move |&(configuration, _)| Subject::Peer(name, configuration))
     };
     PEERS.iter().flat_map(each).collect()
 }
