@@ -126,15 +126,16 @@ fn detail(subject: &Subject, runs: &Runs) -> String {
     let cpu_seconds = runs.cpu_seconds().map(|seconds| format!("{seconds:.3}")).unwrap_or_default();
     let reads = runs.checked.image_reads.map(|reads| reads.to_string()).unwrap_or_default();
     let bytes = runs.checked.image_bytes.map(mib).unwrap_or_default();
-    let anonymous = runs.all().map(|outcome| outcome.anonymous_bytes).max().filter(|&bytes| bytes > 0);
-    let anonymous = match subject {
+    let most = |value: fn(&Outcome) -> u64| {
+        let bytes = runs.all().map(value).max().filter(|&bytes| bytes > 0);
         // The kernel's memory is not its mounter's.
-        Subject::Kernel => String::new(),
-        _ => anonymous.map(mib).unwrap_or_default(),
+        bytes.filter(|_| *subject != Subject::Kernel).map(mib).unwrap_or_default()
     };
+    let (anonymous, resident) =
+        (most(|outcome| outcome.anonymous_bytes), most(|outcome| outcome.resident_bytes));
+    let name = subject.name();
     format!(
-        "| {} | {right} | {seconds} | {cpu_seconds} | {reads} | {bytes} | {anonymous} |\n",
-        subject.name()
+        "| {name} | {right} | {seconds} | {cpu_seconds} | {reads} | {bytes} | {anonymous} | {resident} |\n"
     )
 }
 
