@@ -3,7 +3,7 @@
 use crate::{Mount, MountOptions};
 use rumpcap_block::BlockDevice;
 use rumpcap_host::Result;
-use rumpcap_vm::{MemoryReport, Vm};
+use rumpcap_vm::{BootOptions, MemoryReport, Vm};
 use std::sync::Arc;
 
 /// One kernel. Cheap to clone; the last clone gives back all its memory.
@@ -30,7 +30,7 @@ impl Builder {
     /// # Errors
     /// `LimitTooSmall` with the number that would do; `Host`.
     pub fn boot(self) -> Result<Kernel> {
-        Ok(Kernel { vm: Vm::boot(self.limit_bytes)? })
+        Ok(Kernel { vm: Vm::boot(BootOptions { limit_bytes: self.limit_bytes, ..BootOptions::default() })? })
     }
 }
 
@@ -50,6 +50,6 @@ impl Kernel {
 
     /// A picture of the kernel's memory.
     pub fn memory_report(&self) -> MemoryReport {
-        MemoryReport::default()
+        self.vm.report()
     }
 }
