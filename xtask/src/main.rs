@@ -8,6 +8,12 @@
 #![forbid(unsafe_code)]
 
 mod bench;
+mod demo;
+mod layers;
+mod licences;
+mod setup;
+mod test;
+mod workspace;
 
 use clap::{Parser, Subcommand};
 
@@ -26,11 +32,23 @@ struct Command {
 enum Task {
     /// Measure against the limit, the peers and the kernel; write docs/bench/
     Bench(bench::Args),
+    /// Walk and read a large ext4 image at 600 KiB, and show memory against the limit
+    Demo(demo::Args),
+    /// Check that arrows point down, and the other rules of the design that the compiler does not know
+    Layers,
+    /// Check the licences of all dependencies, offline
+    Licences,
+    /// Install what the tests need, run all of them, count
+    Test(test::Args),
 }
 
 fn main() -> std::process::ExitCode {
     let done = match Command::parse().task {
         Task::Bench(args) => bench::run(&args),
+        Task::Demo(args) => demo::run(&args),
+        Task::Layers => layers::run(),
+        Task::Licences => licences::run(),
+        Task::Test(args) => test::run(&args),
     };
     match done {
         Ok(()) => std::process::ExitCode::SUCCESS,
