@@ -2,8 +2,8 @@
 //!
 //! Who calls it: `rumpcap` (the library). Whom it calls: `plan` for the sizes, `region` for the memory.
 //!
-//! Lock ranks of this crate, outermost first: gate turns · daemon · callbacks · (caches of other layers) · resident ·
-//! wait channel. The gate is entered holding none.
+//! Lock ranks, outermost first: daemon · callbacks · caches of other layers (vnodes, names) · one of the leaves: gate
+//! turns, resident, a wait channel. The gate is entered holding none.
 
 use crate::counters::Counters;
 use crate::frames::Frames;
@@ -133,15 +133,10 @@ impl Vm {
         self.resident.lock().objects.create().ok_or(none)
     }
 
-    /// Evicts an object's pages and gives its identity back. Pages that somebody still holds keep it from going: then
-    /// false, and the object stays.
-    pub fn destroy_object(&self, object: ObjectId) -> bool {
-        let mut resident = self.resident.lock();
-        let gone = resident.purge(&self.table, object) == 0;
-        if gone {
-            resident.objects.destroy(object);
-        }
-        gone
+    /// Evicts an object's pages and gives its identity back. A page that somebody still holds stays until it is let go,
+    /// and is found by nobody.
+    pub fn destroy_object(&self, object: ObjectId) {
+        self.resident.lock().destroy(&self.table, object);
     }
 
     /// A picture of this memory.

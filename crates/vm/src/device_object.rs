@@ -123,8 +123,6 @@ impl Pager for DeviceObject {
 
 impl Drop for DeviceObject {
     fn drop(&mut self) {
-        // Nobody reads a device that nobody has: no page of it is pinned or busy.
-        let gone = self.vm.destroy_object(self.object);
-        debug_assert!(gone, "a device went while its pages were in use");
+        self.vm.destroy_object(self.object);
     }
 }

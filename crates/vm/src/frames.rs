@@ -6,11 +6,13 @@
 //! FR-1. Shared access needs a pin (content immutable, PG-2, PG-3). FR-2. Exclusive access needs the busy page or the
 //! wired frame, of which there is one owner.
 
+use crate::boot::Vm;
 use crate::gate::Reservation;
 use crate::page::{FrameNo, PAGE_SIZE};
 use crate::region::Region;
 use core::ops::Deref;
 use core::ptr::NonNull;
+use rumpcap_host::Result;
 use rumpcap_host::sync::Arc;
 
 /// All frames of a kernel.
@@ -81,6 +83,41 @@ impl<'r> PageRef<'r> {
     /// Notes that unit `unit` has been checked; forgotten when the page is evicted.
     pub fn set_checked(&self, unit: u32) {
         self.reservation.vm().table.page(self.frame).set_checked(unit);
+    }
+}
+
+/// A page that is lent out beyond the operation that found it. It counts as wired memory for as long as it is held.
+pub struct PageLease {
+    vm: Arc<Vm>,
+    frame: FrameNo,
+}
+
+impl PageLease {
+    /// Lends a pinned page out. Never waits.
+    ///
+    /// # Errors
+    /// `NoMemory` when so much is lent out or wired that operations would starve.
+    pub fn new(vm: &Arc<Vm>, page: &PageRef<'_>) -> Result<PageLease> {
+        assert!(core::ptr::eq(&**vm, page.reservation.vm()), "a page of another kernel");
+        vm.gate.try_wire(1, "a lent page")?;
+        vm.table.page(page.frame).pin_again();
+        Ok(PageLease { vm: vm.clone(), frame: page.frame })
+    }
+}
+
+impl Deref for PageLease {
+    type Target = [u8; PAGE_SIZE];
+    fn deref(&self) -> &Self::Target {
+        // SAFETY: this value holds a pin of its own, and the bytes are lent no longer than it lives.
+        unsafe { self.vm.frames.pinned(self.frame) }
+    }
+}
+
+impl Drop for PageLease {
+    fn drop(&mut self) {
+        self.vm.table.page(self.frame).unpin();
+        self.vm.gate.unwire(1);
+        self.vm.frame_may_be_free();
     }
 }
 

@@ -38,9 +38,14 @@ pub(crate) struct Links {
     next: Link,
 }
 
-/// Items that have links for a list of the kind `K`.
+/// Items that have links for one kind of list.
 pub(crate) trait Linked {
     fn links(&mut self, item: u32) -> &mut Links;
+
+    /// The item behind `item` in its list.
+    fn next(&mut self, item: u32) -> Option<u32> {
+        self.links(item).next.get()
+    }
 }
 
 /// A list: both ends and the length.
@@ -59,10 +64,6 @@ impl List {
 
     pub(crate) fn front(&self) -> Option<u32> {
         self.head.get()
-    }
-
-    pub(crate) fn next(&self, all: &mut impl Linked, item: u32) -> Option<u32> {
-        all.links(item).next.get()
     }
 
     pub(crate) fn push_back(&mut self, all: &mut impl Linked, item: u32) {
@@ -132,7 +133,7 @@ mod tests {
                 let mut at = list.front();
                 while let Some(i) = at {
                     walked.push(i);
-                    at = list.next(&mut items, i);
+                    at = items.next(i);
                 }
                 prop_assert_eq!(walked, Vec::from_iter(model.iter().copied()));
             }

@@ -126,6 +126,12 @@ impl Page {
         Pin::Gone
     }
 
+    /// One more pin of a page that the caller has pinned already.
+    pub(crate) fn pin_again(&self) {
+        let before = self.state.fetch_add(1, Relaxed);
+        assert!(before & PINS != 0 && before & VALID != 0, "PG-3: pinned again what was not pinned");
+    }
+
     /// Takes a pin away. The order is sequentially consistent with the count of threads that wait for frames.
     pub(crate) fn unpin(&self) {
         let before = self.state.fetch_sub(1, core::sync::atomic::Ordering::SeqCst);

@@ -8,13 +8,14 @@
 //! slab stays with the pool as a cache until the pagedaemon asks for it ([`Pool::drain`]).
 //!
 //! PL-1. An item number is given out once until it is freed. PL-2. A slab goes only when none of its items is out.
+//! PL-3. A slot's value is read only while the slot says that it is live.
 //! Memory: slabs, at most [`MAX_SLABS`]; the table of slabs is part of the owner.
 
 use crate::page::PAGE_SIZE;
 use crate::wired::{WiredRun, frames_for};
 use arrayvec::ArrayVec;
 use core::marker::PhantomData;
-use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+use core::mem::MaybeUninit;
 
 /// Slabs of a pool: the head of a pool stays below 2 KiB.
 pub const MAX_SLABS: usize = 32;
@@ -23,16 +24,21 @@ pub const MAX_SLABS: usize = 32;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ItemNo(pub u32);
 
-/// An item that a pool can hold: any bytes are a valid one.
-pub trait Item: FromBytes + IntoBytes + Immutable + KnownLayout {}
-impl<T: FromBytes + IntoBytes + Immutable + KnownLayout> Item for T {}
+/// What a slab is an array of. Zeroed: not live.
+#[repr(C)]
+struct Slot<T> {
+    live: u32,
+    /// Next free slot of the slab, while this one is free.
+    next: u32,
+    value: MaybeUninit<T>,
+}
 
 struct Slab {
     run: WiredRun,
     used: u32,
     /// Items from here on were never given out.
     fresh: u32,
-    /// First of the items that were given back; their first four bytes link them.
+    /// First of the items that were given back.
     free: u32,
 }
 
@@ -48,12 +54,12 @@ pub struct Pool<T> {
     _item: PhantomData<T>,
 }
 
-impl<T: Item> Pool<T> {
+impl<T: Copy> Pool<T> {
     /// A pool that can grow to `most` items, rounded up to whole slabs of whole frames.
     pub fn new(most: u32) -> Pool<T> {
-        const { assert!(size_of::<T>() >= 4 && size_of::<T>() <= PAGE_SIZE && align_of::<T>() <= 8) };
-        let slab_frames = frames_for(most as usize * size_of::<T>()).div_ceil(MAX_SLABS as u32).max(1);
-        let items_per_slab = (slab_frames as usize * PAGE_SIZE / size_of::<T>()) as u32;
+        const { assert!(size_of::<Slot<T>>() <= PAGE_SIZE && align_of::<Slot<T>>() <= PAGE_SIZE) };
+        let slab_frames = frames_for(most as usize * size_of::<Slot<T>>()).div_ceil(MAX_SLABS as u32).max(1);
+        let items_per_slab = (slab_frames as usize * PAGE_SIZE / size_of::<Slot<T>>()) as u32;
         let slabs_needed = most.div_ceil(items_per_slab).clamp(1, MAX_SLABS as u32);
         let slabs = (0..slabs_needed).map(|_| None).collect();
         Pool { slabs, items_per_slab, slab_frames, used: 0, _item: PhantomData }
@@ -75,8 +81,9 @@ impl<T: Item> Pool<T> {
     }
 
     /// One more slab, of [`Pool::slab_frames`] frames. A slab too many is dropped.
-    pub fn add(&mut self, run: WiredRun) {
+    pub fn add(&mut self, mut run: WiredRun) {
         assert!(run.frames() == self.slab_frames, "PL-2: a slab of another size");
+        run.fill(0);
         if let Some(empty) = self.slabs.iter_mut().find(|slab| slab.is_none()) {
             *empty = Some(Slab { run, used: 0, fresh: 0, free: NONE });
         }
@@ -88,27 +95,32 @@ impl<T: Item> Pool<T> {
         let room = |slab: &Option<Slab>| slab.as_ref().is_some_and(|slab| slab.used < per_slab);
         let at = self.slabs.iter().position(room)?;
         let slab = self.slabs[at].as_mut()?;
-        let item = if slab.free == NONE {
+        let item = slab.free;
+        if item == NONE {
             slab.fresh += 1;
-            slab.fresh - 1
-        } else {
-            let item = slab.free;
-            slab.free = slab.link(item, size_of::<T>());
-            item
-        };
+        }
         slab.used += 1;
         self.used += 1;
+        let item = if item == NONE { slab.fresh - 1 } else { item };
         let number = ItemNo(at as u32 * per_slab + item);
-        *self.get_mut(number) = value;
+        let slot = self.slot_mut(number);
+        let next = slot.next;
+        *slot = Slot { live: 1, next: NONE, value: MaybeUninit::new(value) };
+        let slab = self.slab_mut(number);
+        if slab.free == item {
+            slab.free = next;
+        }
         Some(number)
     }
 
-    /// Takes an item back. It must have come from [`Pool::allocate`] and be free no more than once (PL-1).
+    /// Takes an item back. It must have come from [`Pool::allocate`] and be freed no more than once (PL-1).
     pub fn free(&mut self, number: ItemNo) {
+        let head = self.slab_mut(number).free;
+        let slot = self.slot_mut(number);
+        assert!(slot.live == 1, "PL-1: freed an item that was not out");
+        (slot.live, slot.next) = (0, head);
         let item = number.0 % self.items_per_slab;
         let slab = self.slab_mut(number);
-        assert!(slab.used > 0 && item < slab.fresh, "PL-1: freed an item that was not out");
-        slab.set_link(item, size_of::<T>());
         slab.free = item;
         slab.used -= 1;
         self.used -= 1;
@@ -116,19 +128,32 @@ impl<T: Item> Pool<T> {
 
     /// The item, read.
     pub fn get(&self, number: ItemNo) -> &T {
-        let range = self.range(number);
         let slab = self.slabs[(number.0 / self.items_per_slab) as usize].as_ref();
-        let bytes = &slab.expect("PL-2: an item that is out has its slab").run[range];
-        T::ref_from_bytes(bytes)
-            .expect("items are aligned: slabs are pages, sizes multiples of the alignment")
+        let bytes = &slab.expect("PL-2: an item that is out has its slab").run[self.range(number)];
+        let slot = bytes.as_ptr().cast::<Slot<T>>();
+        assert!(slot.is_aligned());
+        // SAFETY: `bytes` is as long as a slot (range), aligned by the assertion, and any bytes are a valid `Slot`: two
+        // numbers and a `MaybeUninit`. The result borrows the pool, so the slab stays and nobody writes.
+        let slot = unsafe { &*slot };
+        assert!(slot.live == 1, "PL-3: read an item that is not out");
+        // SAFETY: live is set only together with a value (allocate).
+        unsafe { slot.value.assume_init_ref() }
     }
 
     /// The item, to be changed.
     pub fn get_mut(&mut self, number: ItemNo) -> &mut T {
+        let slot = self.slot_mut(number);
+        assert!(slot.live == 1, "PL-3: read an item that is not out");
+        // SAFETY: live is set only together with a value (allocate).
+        unsafe { slot.value.assume_init_mut() }
+    }
+
+    fn slot_mut(&mut self, number: ItemNo) -> &mut Slot<T> {
         let range = self.range(number);
-        let bytes = &mut self.slab_mut(number).run[range];
-        T::mut_from_bytes(bytes)
-            .expect("items are aligned: slabs are pages, sizes multiples of the alignment")
+        let slot = self.slab_mut(number).run[range].as_mut_ptr().cast::<Slot<T>>();
+        assert!(slot.is_aligned());
+        // SAFETY: as in `get`; the borrow of the pool is exclusive.
+        unsafe { &mut *slot }
     }
 
     fn slab_mut(&mut self, number: ItemNo) -> &mut Slab {
@@ -137,26 +162,14 @@ impl<T: Item> Pool<T> {
     }
 
     fn range(&self, number: ItemNo) -> core::ops::Range<usize> {
-        let start = (number.0 % self.items_per_slab) as usize * size_of::<T>();
-        start..start + size_of::<T>()
+        let start = (number.0 % self.items_per_slab) as usize * size_of::<Slot<T>>();
+        start..start + size_of::<Slot<T>>()
     }
 
     /// Gives back one empty slab; dropping it returns its memory. `None` when there is none (PL-2).
     pub fn drain(&mut self) -> Option<WiredRun> {
         let empty = |slab: &&mut Option<Slab>| slab.as_ref().is_some_and(|slab| slab.used == 0);
         self.slabs.iter_mut().rev().find(empty)?.take().map(|slab| slab.run)
-    }
-}
-
-impl Slab {
-    fn link(&self, item: u32, size: usize) -> u32 {
-        let start = item as usize * size;
-        u32::read_from_prefix(&self.run[start..]).map_or(NONE, |(link, _)| link)
-    }
-
-    fn set_link(&mut self, item: u32, size: usize) {
-        let start = item as usize * size;
-        self.run[start..start + 4].copy_from_slice(&self.free.to_ne_bytes());
     }
 }
 

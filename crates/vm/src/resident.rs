@@ -8,7 +8,7 @@
 //! RE-1. A frame is in one place: fresh, free, a policy's queue, or wired. RE-2. A page is in the hash, in its object's
 //! list and in the policy's queue, or in none of them.
 
-use crate::list::List;
+use crate::list::{Linked, List};
 use crate::object::{ObjectId, Objects};
 use crate::page::{FrameNo, PageIndex};
 use crate::page_queue::{ByObject, ByQueue, PageLinks, Place};
@@ -97,7 +97,7 @@ impl Resident {
                 self.evictions_self += 1;
                 return Some(self.forget(table, frame));
             }
-            at = pages.next(&mut ByObject(&mut self.links), frame);
+            at = ByObject(&mut self.links).next(frame);
         }
         None
     }
@@ -111,7 +111,9 @@ impl Resident {
     fn forget(&mut self, table: &PageTable, frame: u32) -> FrameNo {
         let (object, _) = table.page(FrameNo(frame)).identity();
         table.remove(FrameNo(frame));
-        self.objects.get(ObjectId(object)).pages.remove(&mut ByObject(&mut self.links), frame);
+        let object = ObjectId(object);
+        self.objects.get(object).pages.remove(&mut ByObject(&mut self.links), frame);
+        self.objects.page_gone(object);
         self.used -= 1;
         self.evictions += 1;
         FrameNo(frame)
@@ -164,18 +166,18 @@ impl Resident {
         most
     }
 
-    /// Evicts what pages of `object` it can; gives how many are left (pinned or busy).
-    pub(crate) fn purge(&mut self, table: &PageTable, object: ObjectId) -> u32 {
+    /// Evicts the pages of `object` that nobody holds and gives the object up; it goes with the last page.
+    pub(crate) fn destroy(&mut self, table: &PageTable, object: ObjectId) {
         let mut at = self.objects.get(object).pages.front();
         while let Some(frame) = at {
-            at = self.objects.get(object).pages.next(&mut ByObject(&mut self.links), frame);
+            at = ByObject(&mut self.links).next(frame);
             if table.page(FrameNo(frame)).try_evict() {
                 self.policy.remove(&mut view(&mut self.links, table), frame);
                 let frame = self.forget(table, frame);
                 self.put_free(frame);
             }
         }
-        self.objects.get(object).pages.len()
+        self.objects.destroy(object);
     }
 
     /// Wires `run` frames in a row; `None` if there is no row that is free or can be freed at once.

@@ -2,6 +2,8 @@
 //!
 //! The device's content is a function of its position, so that every byte that a thread sees can be checked.
 
+#![allow(clippy::unwrap_used)]
+
 use rumpcap_block::BlockDevice;
 use rumpcap_host::{Error, Result};
 use rumpcap_vm::plan::Plan;

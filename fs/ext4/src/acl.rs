@@ -83,9 +83,8 @@ mod tests {
     use proptest::prelude::*;
 
     /// user::rw- user:1000:r-- group::r-- mask::r-- other::---, as ext4 keeps it.
-    const DEVICE: [u8; 28] = [
-        1, 0, 0, 0, 1, 0, 6, 0, 2, 0, 4, 0, 0xE8, 3, 0, 0, 4, 0, 4, 0, 0x10, 0, 4, 0, 0x20, 0, 0, 0,
-    ];
+    const DEVICE: [u8; 28] =
+        [1, 0, 0, 0, 1, 0, 6, 0, 2, 0, 4, 0, 0xE8, 3, 0, 0, 4, 0, 4, 0, 0x10, 0, 4, 0, 0x20, 0, 0, 0];
 
     fn converted(device: &[u8]) -> Option<Vec<u8>> {
         let mut buf = vec![0xAA; xattr_len(device.len())?];
@@ -99,8 +98,15 @@ mod tests {
     fn five_entries() {
         let none = [0xFF; 4];
         let expected = [
-            &[2, 0, 0, 0, 1, 0, 6, 0][..], &none, &[2, 0, 4, 0, 0xE8, 3, 0, 0], &[4, 0, 4, 0], &none,
-            &[0x10, 0, 4, 0], &none, &[0x20, 0, 0, 0], &none,
+            &[2, 0, 0, 0, 1, 0, 6, 0][..],
+            &none,
+            &[2, 0, 4, 0, 0xE8, 3, 0, 0],
+            &[4, 0, 4, 0],
+            &none,
+            &[0x10, 0, 4, 0],
+            &none,
+            &[0x20, 0, 0, 0],
+            &none,
         ]
         .concat();
         assert_eq!(converted(&DEVICE), Some(expected));

@@ -5,6 +5,7 @@
 //! A block of up to 4 KiB is part of one page; a larger one is several pages, seen one at a time.
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
+use crate::journal::Recovery;
 use crate::super_block::SuperBlock;
 use rumpcap_host::{Error, Result};
 use rumpcap_vm::{DeviceObject, PAGE_SIZE, PageRef, Reservation};
@@ -13,14 +14,21 @@ use rumpcap_vm::{DeviceObject, PAGE_SIZE, PageRef, Reservation};
 pub struct Ext4 {
     pub(crate) device: DeviceObject,
     pub(crate) sb: SuperBlock,
-    /// Whether a journal was replayed: counts in the super block may then be behind.
-    pub(crate) is_recovered: bool,
+    /// Byte of the device at which the super block is that was read.
+    pub(crate) super_block_offset: u64,
+    /// What was replayed from the journal, if it was.
+    pub(crate) recovery: Option<Recovery>,
 }
 
 impl Ext4 {
     /// The checked super block.
     pub fn super_block(&self) -> &SuperBlock {
         &self.sb
+    }
+
+    /// What was replayed from the journal at mount; `None` when nothing had to be, or was not to be.
+    pub fn recovery(&self) -> Option<&Recovery> {
+        self.recovery.as_ref()
     }
 
     /// Byte of the device at which byte `within` of block `block` is.

@@ -111,7 +111,8 @@ impl<'d, 'v> Path<'d, 'v> {
             return Ok(None);
         };
         let sb = &dir.fs.sb;
-        let indirect_max = if sb.features.has_large_dir() { LEVELS_MAX as u8 - 1 } else { SMALL_INDIRECT_MAX };
+        let indirect_max =
+            if sb.features.has_large_dir() { LEVELS_MAX as u8 - 1 } else { SMALL_INDIRECT_MAX };
         let Some(version) = HashVersion::from_raw(info.hash_version) else {
             return Ok(None);
         };

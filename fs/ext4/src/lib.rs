@@ -21,20 +21,23 @@ pub mod features;
 mod group;
 mod hash;
 mod htree;
+mod info;
 mod inline_data;
 mod inode;
+pub mod journal;
 pub mod layout;
 mod map;
 mod mount;
 pub mod node;
+mod region;
 mod stat_fs;
 pub mod super_block;
-mod region;
 mod symlink;
 mod vnops;
 mod xattr;
 
 pub use block::Ext4;
+pub use info::Info;
 pub use mount::Options;
 pub use super_block::SuperBlock;
 

@@ -5,7 +5,7 @@
 use crate::{Ext4, MAX_PINS, dir, inline_data, stat_fs, symlink, xattr};
 use rumpcap_host::Result;
 use rumpcap_vfs::{DirCookie, DirSink, Extent, FileSystem, InodeNo, Node, StatFs, XattrSink};
-use rumpcap_vm::Reservation;
+use rumpcap_vm::{DeviceObject, PAGE_SIZE, Reservation};
 
 /// The root directory.
 const ROOT_INODE: InodeNo = InodeNo(2);
@@ -13,6 +13,15 @@ const ROOT_INODE: InodeNo = InodeNo(2);
 impl FileSystem for Ext4 {
     fn max_pins(&self) -> u32 {
         MAX_PINS
+    }
+
+    fn device(&self) -> &DeviceObject {
+        &self.device
+    }
+
+    fn inodes_per_page(&self) -> u32 {
+        let per_page = PAGE_SIZE as u32 / u32::from(self.sb.inode_size).max(1);
+        per_page.max(1)
     }
 
     fn root(&self) -> InodeNo {

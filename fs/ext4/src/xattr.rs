@@ -126,11 +126,7 @@ fn for_each_place(
 }
 
 /// The attributes in the inode, checked; `None` when there is no room for any, or no magic number.
-fn inode_area<'a, 'v>(
-    fs: &'a Ext4,
-    r: &'a Reservation<'v>,
-    node: &Node,
-) -> Result<Option<Area<'a, 'v>>> {
+fn inode_area<'a, 'v>(fs: &'a Ext4, r: &'a Reservation<'v>, node: &Node) -> Result<Option<Area<'a, 'v>>> {
     let used = (INODE_BASE_BYTES as u32).saturating_add(u32::from(node.extra_isize()));
     let room = fs.sb.inode_size.saturating_sub(used);
     if node.extra_isize() == 0 || room < INODE_HEAD.saturating_mul(2) {
@@ -149,11 +145,7 @@ fn inode_area<'a, 'v>(
 }
 
 /// The attributes in a block of their own, verified and checked; `None` when there is none.
-fn block_area<'a, 'v>(
-    fs: &'a Ext4,
-    r: &'a Reservation<'v>,
-    node: &Node,
-) -> Result<Option<Area<'a, 'v>>> {
+fn block_area<'a, 'v>(fs: &'a Ext4, r: &'a Reservation<'v>, node: &Node) -> Result<Option<Area<'a, 'v>>> {
     let block = node.file_acl();
     if block == 0 {
         return Ok(None);

@@ -1,7 +1,7 @@
 //! Exact least recently used, as the original's `vmpage_lruqueue`: one list, a hit moves its page to the back.
 
 use super::View;
-use crate::list::List;
+use crate::list::{Linked, List};
 use crate::page_queue::{ByQueue, Place};
 
 #[derive(Default)]
@@ -35,7 +35,7 @@ impl Lru {
                 self.remove(view, frame);
                 return Some(frame);
             }
-            at = self.queue.next(&mut ByQueue(view.links), frame);
+            at = ByQueue(view.links).next(frame);
         }
         None
     }

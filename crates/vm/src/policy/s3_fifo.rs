@@ -11,7 +11,7 @@
 //! 1994. Memory: 8 bytes a ghost, one for each bucket of the page hash. Locks: the resident lock.
 
 use super::View;
-use crate::list::List;
+use crate::list::{Linked, List};
 use crate::page_queue::{ByQueue, Place};
 use crate::region::Table;
 use core::sync::atomic::Ordering::Relaxed;
@@ -83,7 +83,7 @@ impl S3Fifo {
     fn victim_of_small(&mut self, view: &mut View<'_>) -> Option<u32> {
         let mut at = self.small.front();
         while let Some(frame) = at {
-            at = self.small.next(&mut ByQueue(view.links), frame);
+            at = ByQueue(view.links).next(frame);
             if view.page(frame).references.load(Relaxed) > 0 {
                 view.page(frame).references.store(0, Relaxed);
                 self.small.remove(&mut ByQueue(view.links), frame);

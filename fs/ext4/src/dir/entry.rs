@@ -67,7 +67,8 @@ impl Rules {
         let Rules { limit, inodes_count } = *self;
         loop {
             let rest = bytes.get((*at).wrapping_sub(base) as usize..).unwrap_or_default();
-            let Some((&[i0, i1, i2, i3, l0, l1, name_len, file_type], behind)) = rest.split_first_chunk::<HEAD>()
+            let Some((&[i0, i1, i2, i3, l0, l1, name_len, file_type], behind)) =
+                rest.split_first_chunk::<HEAD>()
             else {
                 return Ok(ControlFlow::Continue(()));
             };

@@ -7,9 +7,9 @@
 //! records of 12 bytes, with the records of `i_block` and then those of the value behind them.
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
+use super::Dir;
 use super::block::walk_windows;
 use super::entry::{Broken, Entry, Rules};
-use super::Dir;
 use crate::layout::BLOCK_BYTES;
 use crate::node::Ext4Node;
 use crate::region::Region;

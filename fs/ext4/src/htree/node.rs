@@ -105,7 +105,10 @@ impl<'d, 'v> Reader<'d, 'v> {
         let window = self.dir.block_window(self.place, at, &mut self.verdict)?;
         let word = word_of(&window);
         self.window = Some(window);
-        word.ok_or(Error::Corrupt { what: "directory index: pointer past its block", at: self.place.physical })
+        word.ok_or(Error::Corrupt {
+            what: "directory index: pointer past its block",
+            at: self.place.physical,
+        })
     }
 
     /// The root, and what its tree is; `None` when it is none.

@@ -77,8 +77,14 @@ mod tests {
     #[test]
     fn names_go_there_and_back() {
         for full in [
-            &b"user.a"[..], b"trusted.x", b"security.selinux", b"system.posix_acl_access",
-            b"system.posix_acl_default", b"system.richacl", b"system.other", b"gnu.translator",
+            &b"user.a"[..],
+            b"trusted.x",
+            b"security.selinux",
+            b"system.posix_acl_access",
+            b"system.posix_acl_default",
+            b"system.richacl",
+            b"system.other",
+            b"gnu.translator",
         ] {
             assert_eq!(Name::parse(full).unwrap().full().unwrap().as_slice(), full);
         }

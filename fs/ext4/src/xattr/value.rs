@@ -53,13 +53,7 @@ pub(super) fn copy(
 }
 
 /// Copies the whole content of the attribute inode `ino`, which must be `buf.len()` bytes, and verifies it.
-fn copy_from_inode(
-    fs: &Ext4,
-    r: &Reservation<'_>,
-    owner: &Node,
-    ino: u32,
-    buf: &mut [u8],
-) -> Result<()> {
+fn copy_from_inode(fs: &Ext4, r: &Reservation<'_>, owner: &Node, ino: u32, buf: &mut [u8]) -> Result<()> {
     let at = u64::from(ino);
     let corrupt = |what| Error::Corrupt { what, at };
     let node = match fs.inode(r, InodeNo(at), 0) {
