@@ -113,7 +113,11 @@ fn every_hash_version_signed_and_unsigned() {
     }
     let tree = TempDir::new().unwrap();
     // Bytes above 127 tell signed from unsigned.
-    fill(tree.path(), "many", (0..3000).map(|i| format!("{i}-\u{e4}\u{f6}\u{4e2d}{}", "\u{df}".repeat(i % 31))));
+    fill(
+        tree.path(),
+        "many",
+        (0..3000).map(|i| format!("{i}-\u{e4}\u{f6}\u{4e2d}{}", "\u{df}".repeat(i % 31))),
+    );
     for algorithm in ["legacy", "half_md4", "tea"] {
         for flags in ["1", "2"] {
             let image = Image::make(&["-t", "ext4", "-b", "1024"], "32M", Some(tree.path()));

@@ -61,7 +61,8 @@ pub fn walk(mounted: &Mounted, path: &str) -> Node {
 /// What debugfs lists in `path`: names without control characters.
 pub fn debugfs_list(image: &Image, path: &str) -> BTreeMap<Vec<u8>, u64> {
     let command = format!("ls -p {path}");
-    let output = Command::new("debugfs").arg("-R").arg(command).arg(image.path()).output().expect("debugfs runs");
+    let output =
+        Command::new("debugfs").arg("-R").arg(command).arg(image.path()).output().expect("debugfs runs");
     let lines = output.stdout.split(|&byte| byte == b'\n').filter(|line| line.starts_with(b"/"));
     lines
         .map(|line| {
