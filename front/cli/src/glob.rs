@@ -97,25 +97,22 @@ impl Pattern {
     }
 
     fn accepts(&self, piece: &Piece, c: u32) -> bool {
-        let one = |c: u32| match piece {
+        match piece {
             Piece::Any | Piece::Star => true,
+            Piece::One(p) if self.case == Case::Insensitive => fold(*p) == fold(c),
             Piece::One(p) => *p == c,
-            Piece::Set { negated, members } => members.iter().any(|m| m.holds(c)) != *negated,
-        };
-        match self.case {
-            Case::Sensitive => one(c),
-            Case::Insensitive => match piece {
-                Piece::One(p) => fold(*p) == fold(c),
-                Piece::Set { negated: true, .. } => one(lower(c)) && one(upper(c)),
-                _ => one(lower(c)) || one(upper(c)),
-            },
+            Piece::Set { negated, members } => members.iter().any(|m| m.holds(c, self.case)) != *negated,
         }
     }
 }
 
 impl Member {
-    fn holds(&self, c: u32) -> bool {
+    /// A class is asked about the character as it is, whatever the case, as glibc does.
+    fn holds(&self, c: u32, case: Case) -> bool {
         match self {
+            Member::Range(from, to) if case == Case::Insensitive => {
+                [lower(c), upper(c)].iter().any(|c| (*from..=*to).contains(c))
+            }
             Member::Range(from, to) => (*from..=*to).contains(&c),
             Member::Class(is_member) => char::from_u32(c).is_some_and(is_member),
         }

@@ -324,11 +324,11 @@ mod tests {
         assert_eq!(t(-2, 0), "-2");
     }
 
-    /// The oracle: the reader of the `tar` crate.
+    /// The oracle: the reader of the `tar` crate (which does not know values with a newline; GNU tar reads those in `tests/`).
     #[test]
     fn long_and_broken_names_big_numbers_and_attributes_survive() {
         let long = [vec![b'd'; 200], b"/\xff".to_vec(), vec![b'f'; 90]].concat();
-        let xattrs = [(b"user.a=b".to_vec(), b"\0\n=\xff".to_vec())];
+        let xattrs = [(b"user.a=b".to_vec(), b"\0=\xff".to_vec())];
         let mut bytes = Vec::new();
         let mut archive = Archive::new(&mut bytes);
         let mut m = member(&long, Kind::File);
@@ -357,7 +357,7 @@ mod tests {
             .collect();
         assert!(records.contains(&(b"uid".to_vec(), b"4294967294".to_vec())));
         assert!(records.contains(&(b"mtime".to_vec(), b"1700000000.000000007".to_vec())));
-        assert!(records.contains(&(b"SCHILY.xattr.user.a%3Db".to_vec(), b"\0\n=\xff".to_vec())));
+        assert!(records.contains(&(b"SCHILY.xattr.user.a%3Db".to_vec(), b"\0=\xff".to_vec())));
         let link = entries.next().unwrap().unwrap();
         assert_eq!(&*link.link_name_bytes().unwrap(), long.as_slice());
         assert!(entries.next().is_none());

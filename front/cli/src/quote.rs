@@ -58,7 +58,7 @@ fn needs_shell_quotes(name: &[u8]) -> bool {
     name.is_empty()
         || matches!(name[0], b'#' | b'~')
         || matches!(name, b"{" | b"}")
-        || name.iter().any(|b| b" !\"$&'()*;<=>?[\\]^`|".contains(b))
+        || name.iter().any(|b| b" !\"$&'()*;<=>?[\\^`|".contains(b))
         || has_unprintable(name)
 }
 
