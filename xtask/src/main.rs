@@ -1,2 +1,60 @@
-//! stub
-fn main() {}
+//! `cargo xtask <task>`: everything that is done with the repository by a program.
+//!
+//! Who calls it: people, and `.ci/run`. One file (or folder) per task, each with `Args` and `run`; a new task is a
+//! file, a `mod` and two lines below.
+//!
+//! Failure: a task prints what is wrong where it finds it and gives an error; the exit code is then 1. Wrong usage
+//! exits with 2.
+#![forbid(unsafe_code)]
+
+mod bench;
+mod demo;
+mod layers;
+mod licences;
+mod setup;
+mod test;
+mod workspace;
+
+use clap::{Parser, Subcommand};
+
+/// What a task gives: nothing, or why it failed, in words for the user.
+pub(crate) type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error>>;
+
+/// Tasks of the rumpcap repository.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Command {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Measure against the limit, the peers and the kernel; write docs/bench/
+    Bench(bench::Args),
+    /// Walk and read a large ext4 image at 600 KiB, and show memory against the limit
+    Demo(demo::Args),
+    /// Check that arrows point down, and the other rules of the design that the compiler does not know
+    Layers,
+    /// Check the licences of all dependencies, offline
+    Licences,
+    /// Install what the tests need, run all of them, count
+    Test(test::Args),
+}
+
+fn main() -> std::process::ExitCode {
+    let done = match Command::parse().task {
+        Task::Bench(args) => bench::run(&args),
+        Task::Demo(args) => demo::run(&args),
+        Task::Layers => layers::run(),
+        Task::Licences => licences::run(),
+        Task::Test(args) => test::run(&args),
+    };
+    match done {
+        Ok(()) => std::process::ExitCode::SUCCESS,
+        Err(why) => {
+            eprintln!("xtask: {why}");
+            std::process::ExitCode::FAILURE
+        }
+    }
+}

@@ -46,6 +46,6 @@ impl Region {
 /// Physical memory of the host in bytes, for a kernel without a limit; 1 GiB where the host does not say.
 pub fn host_memory_bytes() -> u64 {
     let info = rustix::system::sysinfo();
-    let bytes = u64::from(info.totalram).saturating_mul(u64::from(info.mem_unit));
+    let bytes = info.totalram.saturating_mul(info.mem_unit.into());
     if bytes == 0 { 1 << 30 } else { bytes }
 }

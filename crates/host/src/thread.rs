@@ -35,3 +35,8 @@ impl Thread {
 pub fn yield_now() {
     crate::sync::yield_now();
 }
+
+/// Sleeps. For injected delays only: nothing in the kernel waits by the clock.
+pub fn sleep_ms(milliseconds: u64) {
+    std::thread::sleep(std::time::Duration::from_millis(milliseconds));
+}

@@ -1,36 +1,69 @@
-//! [`Kernel`]: one instance, with its own limit.
+//! [`Kernel`]: one instance, with its own limit. There is no global state: a process may have thousands.
 
 use crate::{Mount, MountOptions};
 use rumpcap_block::BlockDevice;
 use rumpcap_host::Result;
-use rumpcap_vm::{MemoryReport, Vm};
+use rumpcap_vfs::Vfs;
+use rumpcap_vm::{BootOptions, Daemon, MemoryReport, PolicyKind, Trace, Vm};
 use std::sync::Arc;
 
-/// One kernel. Cheap to clone; the last clone gives back all its memory.
+/// One kernel. Cheap to clone; with the last clone, mount and file of it all its memory goes back to the host.
+///
+/// ```
+/// let kernel = rumpcap::Kernel::builder().memory_limit(256 << 10).boot()?;
+/// assert!(kernel.memory_report().in_use_bytes <= 256 << 10);
+/// # Ok::<(), rumpcap::Error>(())
+/// ```
 #[derive(Clone)]
 pub struct Kernel {
-    pub(crate) vm: Arc<Vm>,
+    vfs: Arc<Vfs>,
 }
 
 /// What a kernel is booted with.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Builder {
-    limit_bytes: Option<u64>,
+    options: BootOptions,
 }
 
 impl Builder {
-    /// The hard limit in bytes on all memory of the kernel. Without it, what the host allows.
+    /// The hard limit in bytes on all memory of the kernel. Without it, half of the host's memory, taken as it is used.
     pub fn memory_limit(mut self, bytes: u64) -> Builder {
-        self.limit_bytes = Some(bytes);
+        self.options.limit_bytes = Some(bytes);
+        self
+    }
+
+    /// Which page goes when memory is needed.
+    pub fn policy(mut self, policy: PolicyKind) -> Builder {
+        self.options.policy = policy;
+        self
+    }
+
+    /// Who runs the pagedaemon: a thread of the kernel's own (the default), or the threads that need memory, for
+    /// processes with very many kernels.
+    pub fn daemon(mut self, daemon: Daemon) -> Builder {
+        self.options.daemon = daemon;
+        self
+    }
+
+    /// Has every look-up of a page told to `trace`, as object and page index. For the study of policies; it is called
+    /// in the middle of things and must be quick.
+    pub fn trace(mut self, trace: Trace) -> Builder {
+        self.options.trace = Some(trace);
         self
     }
 
     /// Boots.
     ///
     /// # Errors
-    /// `LimitTooSmall` with the number that would do; `Host`.
+    /// `LimitTooSmall` with the number that would do; `Host` when the host refuses memory or a thread.
+    ///
+    /// ```
+    /// use rumpcap::{Error, Kernel};
+    /// let Err(Error::LimitTooSmall { need, .. }) = Kernel::builder().memory_limit(10_000).boot() else { panic!() };
+    /// assert!(Kernel::builder().memory_limit(need).boot().is_ok());
+    /// ```
     pub fn boot(self) -> Result<Kernel> {
-        Ok(Kernel { vm: Vm::boot(self.limit_bytes)? })
+        Ok(Kernel { vfs: Vfs::new(Vm::boot(self.options)?) })
     }
 }
 
@@ -40,16 +73,32 @@ impl Kernel {
         Builder::default()
     }
 
-    /// Mounts the file system on `device`.
+    /// Mounts the file system on `device`, to be read. A journal that needs recovery is replayed into a temporary file;
+    /// the device is not written.
     ///
     /// # Errors
-    /// `NotAFileSystem`, `Unsupported`, `UnknownFeature`, `Corrupt`, `Checksum`, `Io`, `ShortDevice`, `LimitTooSmall`.
+    /// `NotAFileSystem`; `Unsupported`, `UnknownFeature` by name; `Corrupt`, `Checksum`; `Io`; `ShortDevice` when the
+    /// device ends before the file system; `NoMemory`.
+    ///
+    /// ```no_run
+    /// use rumpcap::{Kernel, MountOptions, block::FileDevice};
+    /// use std::{path::Path, sync::Arc};
+    /// let kernel = Kernel::builder().memory_limit(600 << 10).boot()?;
+    /// let device = FileDevice::open(Path::new("disk.img"))?;
+    /// let mount = kernel.mount(Arc::new(device), &MountOptions::default())?;
+    /// println!("{} bytes", mount.metadata("/etc/hostname")?.len());
+    /// # Ok::<(), rumpcap::Error>(())
+    /// ```
     pub fn mount(&self, device: Arc<dyn BlockDevice>, options: &MountOptions) -> Result<Mount> {
-        Mount::new(self.clone(), device, options)
+        Mount::new(&self.vfs, device, options)
     }
 
     /// A picture of the kernel's memory.
     pub fn memory_report(&self) -> MemoryReport {
-        MemoryReport::default()
+        self.vfs.vm().report()
+    }
+
+    pub(crate) fn of(vfs: &Arc<Vfs>) -> Kernel {
+        Kernel { vfs: vfs.clone() }
     }
 }

@@ -1,13 +1,17 @@
 //! [`Mount`]: a mounted file system, with the names of `std::fs`.
+//!
+//! A call that returns a name, a value or a list puts it on the caller's heap; the kernel itself allocates nothing.
 
 use crate::{File, Kernel, Metadata, ReadDir, Walk};
+use core::ops::ControlFlow;
 use rumpcap_block::BlockDevice;
+use rumpcap_ext4::Ext4;
 use rumpcap_host::{Error, Result};
-use rumpcap_vfs::StatFs;
-use std::path::{Path, PathBuf};
+use rumpcap_vfs::{Follow, InodeNo, Node, PATH_MAX, StatFs, Vfs};
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
-
-const STUB: Error = Error::Unsupported { what: "stub" };
 
 /// How a file system is mounted.
 #[derive(Clone, Debug, Default)]
@@ -16,6 +20,8 @@ pub struct MountOptions {
     pub temporary_directory: Option<PathBuf>,
     /// Look at the file system as it is on the device, without its journal.
     pub ignore_journal: bool,
+    /// Byte offset of the super block to use, for an image whose first one is lost; the first if `None`.
+    pub super_block_offset: Option<u64>,
 }
 
 /// What a mount says of itself: for people, in order.
@@ -35,104 +41,225 @@ pub struct FileSystemInfo {
     pub warnings: Vec<String>,
 }
 
-/// A mounted file system. Cheap to clone; the last clone unmounts.
+/// A mounted file system. Cheap to clone; the last clone, file or walk of it unmounts.
 ///
-/// Paths are relative to the mount's root, whether they begin with `/` or not.
+/// Paths are relative to the mount's root, whether they begin with `/` or not; `..` never leads out of it.
 #[derive(Clone)]
 pub struct Mount {
-    pub(crate) kernel: Kernel,
+    pub(crate) vfs: Arc<rumpcap_vfs::Mount>,
+    ext4: Arc<Ext4>,
 }
 
 impl Mount {
-    pub(crate) fn new(kernel: Kernel, _device: Arc<dyn BlockDevice>, _o: &MountOptions) -> Result<Mount> {
-        Ok(Mount { kernel })
+    pub(crate) fn new(vfs: &Arc<Vfs>, device: Arc<dyn BlockDevice>, options: &MountOptions) -> Result<Mount> {
+        let options = rumpcap_ext4::Options {
+            ignore_journal: options.ignore_journal,
+            temporary_directory: options.temporary_directory.clone(),
+            super_block_offset: options.super_block_offset,
+        };
+        let ext4 = Arc::new(Ext4::mount(vfs.vm(), device, &options)?);
+        Ok(Mount { vfs: Arc::new(rumpcap_vfs::Mount::new(vfs.clone(), ext4.clone())), ext4 })
     }
 
     /// The kernel that it is mounted in.
-    pub fn kernel(&self) -> &Kernel {
-        &self.kernel
+    pub fn kernel(&self) -> Kernel {
+        Kernel::of(self.vfs.vfs())
+    }
+
+    fn resolve(&self, path: impl AsRef<Path>, follow: Follow) -> Result<Node> {
+        let root = self.vfs.fs().root();
+        self.vfs.resolve(&self.vfs.enter(), root, path.as_ref().as_os_str().as_bytes(), follow)
+    }
+
+    fn node(&self, ino: u64) -> Result<Node> {
+        self.vfs.node(&self.vfs.enter(), InodeNo(ino))
     }
 
     /// Opens a file or directory, following symbolic links.
+    ///
+    /// # Errors
+    /// `NotFound`, `NotADirectory`, `TooManyLinks` (more than 40), `NameTooLong`, `Encrypted`, `Corrupt`, `Checksum`, `Io`.
     pub fn open(&self, path: impl AsRef<Path>) -> Result<File> {
-        let _ = path;
-        Err(STUB)
+        Ok(File::new(self, self.resolve(path, Follow::Yes)?))
     }
 
-    /// Opens by inode number (as `Metadata::ino` gives it), without a path.
+    /// Opens by inode number (as [`Metadata::ino`] gives it), without a path.
+    ///
+    /// # Errors
+    /// `NotFound` for an inode that is free or does not exist; `Corrupt`, `Checksum`, `Io`.
     pub fn open_ino(&self, ino: u64) -> Result<File> {
-        let _ = ino;
-        Err(STUB)
+        Ok(File::new(self, self.node(ino)?))
     }
 
     /// Lists a directory.
+    ///
+    /// # Errors
+    /// As [`Mount::open`]; `NotADirectory`.
+    ///
+    /// ```no_run
+    /// # fn f(mount: &rumpcap::Mount) -> rumpcap::Result<()> {
+    /// for entry in mount.read_dir("/etc")? {
+    ///     println!("{}", entry?.file_name().display());
+    /// }
+    /// # Ok(()) }
+    /// ```
     pub fn read_dir(&self, path: impl AsRef<Path>) -> Result<ReadDir> {
-        let _ = path;
-        Err(STUB)
+        ReadDir::new(self, self.resolve(path, Follow::Yes)?)
     }
 
     /// Attributes, following symbolic links.
+    ///
+    /// # Errors
+    /// As [`Mount::open`].
     pub fn metadata(&self, path: impl AsRef<Path>) -> Result<Metadata> {
-        let _ = path;
-        Err(STUB)
+        Ok(Metadata(self.resolve(path, Follow::Yes)?.attributes))
     }
 
     /// Attributes, of the link itself where the last component is a symbolic link.
+    ///
+    /// # Errors
+    /// As [`Mount::open`].
     pub fn symlink_metadata(&self, path: impl AsRef<Path>) -> Result<Metadata> {
-        let _ = path;
-        Err(STUB)
+        Ok(Metadata(self.resolve(path, Follow::No)?.attributes))
     }
 
     /// Attributes by inode number.
+    ///
+    /// # Errors
+    /// As [`Mount::open_ino`].
     pub fn metadata_ino(&self, ino: u64) -> Result<Metadata> {
-        let _ = ino;
-        Err(STUB)
+        Ok(Metadata(self.node(ino)?.attributes))
     }
 
     /// The target of a symbolic link.
+    ///
+    /// # Errors
+    /// As [`Mount::open`]; `WrongType` when it is none.
     pub fn read_link(&self, path: impl AsRef<Path>) -> Result<PathBuf> {
-        let _ = path;
-        Err(STUB)
+        self.link_target(&self.resolve(path, Follow::No)?)
     }
 
     /// The target of the symbolic link with this inode number.
+    ///
+    /// # Errors
+    /// As [`Mount::open_ino`]; `WrongType` when it is none.
     pub fn read_link_ino(&self, ino: u64) -> Result<PathBuf> {
-        let _ = ino;
-        Err(STUB)
+        self.link_target(&self.node(ino)?)
     }
 
-    /// The path with all symbolic links, `.` and `..` resolved.
+    fn link_target(&self, link: &Node) -> Result<PathBuf> {
+        let mut target = [0; PATH_MAX];
+        let len = self.vfs.fs().read_link(&self.vfs.enter(), link, &mut target)?;
+        let target = target.get(..len).ok_or(Error::NameTooLong)?;
+        Ok(PathBuf::from(OsStr::from_bytes(target)))
+    }
+
+    /// The path with all symbolic links, `.` and `..` resolved; absolute within the mount.
+    ///
+    /// # Errors
+    /// As [`Mount::open`].
     pub fn canonicalize(&self, path: impl AsRef<Path>) -> Result<PathBuf> {
-        let _ = path;
-        Err(STUB)
+        let mut found = PathBuf::from("/");
+        let mut left: Vec<OsString> = parts(path.as_ref());
+        let mut links = 0;
+        while let Some(part) = left.pop() {
+            if part == ".." {
+                found.pop();
+                continue;
+            }
+            found.push(&part);
+            let metadata = self.symlink_metadata(&found)?;
+            if !metadata.is_symlink() {
+                continue;
+            }
+            links += 1;
+            if links > rumpcap_vfs::SYMLINKS_MAX {
+                return Err(Error::TooManyLinks);
+            }
+            let target = self.read_link(&found)?;
+            found.pop();
+            if target.is_absolute() {
+                found = PathBuf::from("/");
+            }
+            left.extend(parts(&target));
+        }
+        Ok(found)
     }
 
     /// Visits everything below `path`, `path` itself first. See [`Walk`].
+    ///
+    /// # Errors
+    /// As [`Mount::symlink_metadata`].
     pub fn walk(&self, path: impl AsRef<Path>) -> Result<Walk> {
-        let _ = path;
-        Err(STUB)
+        Walk::new(self, path.as_ref())
     }
 
     /// Extended attributes of an inode: full name (`user.mime`, `security.selinux`, `system.posix_acl_access` ...) and
     /// value, sorted by name.
+    ///
+    /// # Errors
+    /// As [`Mount::open_ino`].
     pub fn xattrs_ino(&self, ino: u64) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
-        let _ = ino;
-        Err(STUB)
+        let node = self.node(ino)?;
+        let mut names = Vec::new();
+        let r = self.vfs.enter();
+        self.vfs.fs().list_xattr(&r, &node, &mut |name, _| {
+            names.push(name.to_vec());
+            ControlFlow::Continue(())
+        })?;
+        drop(r);
+        names.sort();
+        names.into_iter().map(|name| Ok((name.clone(), self.xattr(&node, &name)?))).collect()
     }
 
     /// Value of one extended attribute of an inode.
+    ///
+    /// # Errors
+    /// As [`Mount::open_ino`]; `NoAttribute`.
     pub fn xattr_ino(&self, ino: u64, name: &[u8]) -> Result<Vec<u8>> {
-        let _ = (ino, name);
-        Err(STUB)
+        self.xattr(&self.node(ino)?, name)
+    }
+
+    fn xattr(&self, node: &Node, name: &[u8]) -> Result<Vec<u8>> {
+        let r = self.vfs.enter();
+        let len = self.vfs.fs().get_xattr(&r, node, name, &mut [])?;
+        let mut value = vec![0; len];
+        if len > 0 {
+            self.vfs.fs().get_xattr(&r, node, name, &mut value)?;
+        }
+        Ok(value)
     }
 
     /// Sizes and free space.
+    ///
+    /// # Errors
+    /// `Io`, `Corrupt`, `Checksum`.
     pub fn stat_fs(&self) -> Result<StatFs> {
-        Err(STUB)
+        self.vfs.stat_fs()
     }
 
     /// What the file system says of itself.
+    ///
+    /// # Errors
+    /// `Io`, `Corrupt`.
     pub fn info(&self) -> Result<FileSystemInfo> {
-        Err(STUB)
+        let info = self.ext4.info(&self.vfs.enter())?;
+        Ok(FileSystemInfo {
+            kind: info.kind,
+            label: info.label,
+            uuid: info.uuid,
+            features: info.features,
+            details: info.details,
+            warnings: info.warnings,
+        })
     }
+}
+
+/// The names of a path, the last one first.
+fn parts(path: &Path) -> Vec<OsString> {
+    let named = path.components().filter(|part| !matches!(part, Component::RootDir | Component::CurDir));
+    let mut parts: Vec<OsString> =
+        named.map(|part| part.as_os_str().as_bytes().to_vec()).map(OsString::from_vec).collect();
+    parts.reverse();
+    parts
 }

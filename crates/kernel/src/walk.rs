@@ -3,15 +3,66 @@
 //! Order: the start itself; then, for a directory, all its entries together (in the order of their inodes where
 //! that saves device reads), then each of its subdirectories in the same way before the next. So a directory always
 //! comes before what is in it, and the entries of one directory are never interleaved with another's.
+//!
+//! States of the walk of one directory, each transition with its function:
+//! ```text
+//! descend ──► entries (a batch, then the next: next_batch) ──► subdirectories (next_directory) ──► the parent's ...
+//! ```
+//! WK-1. The tree is not kept: a level is the directory's node and a cookie. WK-2. A directory that contains itself, or
+//! more directories than the file system has inodes, end the walk of that part with `Corrupt`, so every walk ends.
+//!
+//! Memory: the kernel's is one [`Batch`]; the caller's is the path, a level for each directory on it, and the
+//! attributes of [`RUN`] entries.
 
 use crate::{File, Metadata, Mount};
+use core::ops::ControlFlow;
 use rumpcap_host::{Error, Result};
+use rumpcap_vfs::{Attributes, Batch, DirCookie, DirScan, FileKind, Follow, InodeNo, Node};
+use std::collections::VecDeque;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+/// Entries whose inodes are read in one pass through the gate.
+const RUN: usize = 32;
+
 /// A walk in progress.
+///
+/// ```no_run
+/// # fn f(mount: &rumpcap::Mount) -> Result<(), Box<dyn std::error::Error>> {
+/// let mut walk = mount.walk("/usr")?.max_depth(3);
+/// loop {
+///     match walk.next_entry() {
+///         Ok(Some(entry)) => println!("{} {}", entry.metadata().ino(), entry.path().display()),
+///         Ok(None) => break,
+///         Err(error) => eprintln!("{error}"),
+///     }
+/// }
+/// # Ok(()) }
+/// ```
 pub struct Walk {
     mount: Mount,
     max_depth: usize,
+    /// The path of what is visited; its first `levels.last().path_len` bytes are the directory's.
+    path: Vec<u8>,
+    levels: Vec<Level>,
+    batch: Batch,
+    /// Entry of the batch that is next, and attributes of those before it that were read and not given yet.
+    next: usize,
+    run: VecDeque<Result<Attributes>>,
+    start: Option<Attributes>,
+    directories: u64,
+    most_directories: u64,
+}
+
+/// A directory on the path.
+struct Level {
+    dir: Node,
+    path_len: usize,
+    scan: DirScan,
+    /// Where looking for the next subdirectory goes on.
+    subdirectories: DirCookie,
+    has_subdirectories: bool,
 }
 
 /// An entry of a walk; lends its path.
@@ -31,18 +82,206 @@ pub struct WalkError {
     pub error: Error,
 }
 
+impl core::fmt::Display for WalkError {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "{}: {}", self.path.display(), self.error)
+    }
+}
+
+impl core::error::Error for WalkError {}
+
 impl Walk {
+    pub(crate) fn new(mount: &Mount, path: &Path) -> Result<Walk> {
+        let r = mount.vfs.enter();
+        let bytes = path.as_os_str().as_bytes();
+        let start = mount.vfs.resolve(&r, mount.vfs.fs().root(), bytes, Follow::No)?;
+        let most_directories = mount.vfs.fs().stat_fs(&r)?.inodes;
+        drop(r);
+        let mut walk = Walk {
+            mount: mount.clone(),
+            max_depth: usize::MAX,
+            path: bytes.to_vec(),
+            levels: Vec::new(),
+            batch: Batch::new(mount.vfs.vfs().vm()),
+            next: 0,
+            run: VecDeque::with_capacity(RUN),
+            start: Some(start.attributes),
+            directories: 0,
+            most_directories,
+        };
+        if start.kind() == FileKind::Directory {
+            walk.push_level(start);
+        }
+        Ok(walk)
+    }
+
     /// Goes down at most `depth` levels; 0 is the start alone.
     pub fn max_depth(mut self, depth: usize) -> Walk {
         self.max_depth = depth;
         self
     }
 
-    /// The next entry; `None` at the end. An error concerns one path; call again for the rest.
+    /// The next entry; `None` at the end.
+    ///
+    /// # Errors
+    /// An error concerns one path; call again for the rest.
     pub fn next_entry(&mut self) -> core::result::Result<Option<WalkEntry<'_>>, WalkError> {
-        let _ = &self.mount;
-        Ok(None)
+        if let Some(attributes) = self.start.take() {
+            return Ok(Some(self.entry(attributes, 0)));
+        }
+        loop {
+            if let Some(attributes) = self.run.pop_front() {
+                return self.give(attributes);
+            }
+            if self.next < self.batch.len() {
+                self.read_run();
+                continue;
+            }
+            let Some(level) = self.levels.last_mut() else { return Ok(None) };
+            if self.levels_too_deep() {
+                self.levels.pop();
+            } else if !self.levels.last().is_some_and(|level| level.scan.is_done()) {
+                self.next_batch()?;
+            } else if !self.next_directory()? {
+                self.levels.pop();
+            }
+        }
     }
+
+    /// The entry that `attributes` are of: the one behind those given before.
+    fn give(
+        &mut self,
+        attributes: Result<Attributes>,
+    ) -> core::result::Result<Option<WalkEntry<'_>>, WalkError> {
+        let at = self.next - self.run.len() - 1;
+        let depth = self.levels.len();
+        if let (Some(level), Some(record)) = (self.levels.last_mut(), self.batch.get(at)) {
+            join(&mut self.path, level.path_len, record.name);
+            let kind = attributes.map_or(record.kind, |a| a.kind());
+            level.has_subdirectories |= kind == FileKind::Directory;
+        }
+        match attributes {
+            Ok(attributes) => Ok(Some(self.entry(attributes, depth))),
+            Err(error) => Err(self.error(error)),
+        }
+    }
+
+    fn entry(&self, attributes: Attributes, depth: usize) -> WalkEntry<'_> {
+        let path = Path::new(OsStr::from_bytes(&self.path));
+        WalkEntry { mount: &self.mount, path, depth, metadata: Metadata(attributes) }
+    }
+
+    fn error(&self, error: Error) -> WalkError {
+        WalkError { path: PathBuf::from(OsStr::from_bytes(&self.path)), error }
+    }
+
+    /// Reads the inodes of the next entries of the batch.
+    fn read_run(&mut self) {
+        let r = self.mount.vfs.enter();
+        let fs = self.mount.vfs.fs();
+        let end = self.batch.len().min(self.next + RUN);
+        for at in self.next..end {
+            let Some(record) = self.batch.get(at) else { break };
+            let ahead = pages_ahead(&self.batch, at, record.ino, fs.inodes_per_page());
+            self.run.push_back(fs.read_node(&r, record.ino, ahead).map(|node| node.attributes));
+        }
+        self.next = end;
+    }
+
+    /// The next entries of the directory.
+    fn next_batch(&mut self) -> core::result::Result<(), WalkError> {
+        let Some(level) = self.levels.last_mut() else { return Ok(()) };
+        let r = self.mount.vfs.enter();
+        self.next = 0;
+        let filled = self.batch.fill(&self.mount.vfs, &r, &level.dir, &mut level.scan);
+        drop(r);
+        self.path.truncate(level.path_len);
+        filled.map_err(|error| self.error(error))
+    }
+
+    /// Goes down into the next subdirectory; false if there is none.
+    fn next_directory(&mut self) -> core::result::Result<bool, WalkError> {
+        self.batch.reset();
+        self.next = 0;
+        let depth = self.levels.len();
+        let Some(level) = self.levels.last_mut() else { return Ok(false) };
+        self.path.truncate(level.path_len);
+        if !level.has_subdirectories || depth >= self.max_depth {
+            return Ok(false);
+        }
+        let r = self.mount.vfs.enter();
+        let mut found = None;
+        let path = &mut self.path;
+        let scanned = self.mount.vfs.fs().read_dir(&r, &level.dir, level.subdirectories, &mut |entry| {
+            level.subdirectories = entry.next;
+            let may_be = matches!(entry.kind, FileKind::Directory | FileKind::Unknown);
+            if !may_be || entry.name == b"." || entry.name == b".." {
+                return ControlFlow::Continue(());
+            }
+            join(path, level.path_len, entry.name);
+            found = Some(entry.ino);
+            ControlFlow::Break(())
+        });
+        // An error of the directory was told when its entries were read.
+        let (Some(ino), Ok(())) = (found, scanned) else { return Ok(false) };
+        let node = self.mount.vfs.fs().read_node(&r, ino, 0);
+        drop(r);
+        match node {
+            Ok(node) if node.kind() == FileKind::Directory => self.descend(node).map(|()| true),
+            // An entry without a kind that is no directory, or an inode whose error was told with the entries.
+            _ => Ok(true),
+        }
+    }
+
+    fn descend(&mut self, dir: Node) -> core::result::Result<(), WalkError> {
+        let InodeNo(at) = dir.attributes.ino;
+        if self.levels.iter().any(|level| level.dir.attributes.ino == dir.attributes.ino) {
+            return Err(self.error(Error::Corrupt { what: "directory contains itself: inode", at }));
+        }
+        if self.directories >= self.most_directories {
+            return Err(self.error(Error::Corrupt { what: "directory has several parents: inode", at }));
+        }
+        self.push_level(dir);
+        Ok(())
+    }
+
+    fn push_level(&mut self, dir: Node) {
+        self.directories += 1;
+        self.levels.push(Level {
+            dir,
+            path_len: self.path.len(),
+            scan: DirScan::default(),
+            subdirectories: DirCookie(0),
+            has_subdirectories: false,
+        });
+    }
+
+    fn levels_too_deep(&self) -> bool {
+        self.levels.len() > self.max_depth
+    }
+}
+
+/// Pages of the inode table worth reading behind the one of entry `at`: as many as the next entries use at least every
+/// other inode of.
+fn pages_ahead(batch: &Batch, at: usize, ino: InodeNo, inodes_per_page: u32) -> u32 {
+    const PAGES: u32 = 31;
+    let per_page = u64::from(inodes_per_page.max(1));
+    let behind = batch.len() - at - 1;
+    let used = behind.min((PAGES * inodes_per_page.max(1)) as usize);
+    let pages_to = |entry: usize| {
+        batch.get(entry).map_or(0, |last| (last.ino.0 / per_page).saturating_sub(ino.0 / per_page))
+    };
+    let pages = pages_to(at + used);
+    if pages <= 2 * used as u64 / per_page + 1 { u32::try_from(pages).unwrap_or(0).min(PAGES) } else { 0 }
+}
+
+/// Makes `path` the directory's, which is its first `directory_len` bytes, and `name` in it.
+fn join(path: &mut Vec<u8>, directory_len: usize, name: &[u8]) {
+    path.truncate(directory_len);
+    if path.last().is_some_and(|last| *last != b'/') {
+        path.push(b'/');
+    }
+    path.extend_from_slice(name);
 }
 
 impl<'a> WalkEntry<'a> {
@@ -50,15 +289,21 @@ impl<'a> WalkEntry<'a> {
     pub fn path(&self) -> &'a Path {
         self.path
     }
+
     /// 0 for the start, 1 for its entries, ...
     pub fn depth(&self) -> usize {
         self.depth
     }
+
     /// Attributes (of a symbolic link itself).
     pub fn metadata(&self) -> &Metadata {
         &self.metadata
     }
+
     /// Opens it, by inode, without looking the path up again.
+    ///
+    /// # Errors
+    /// As [`Mount::open_ino`].
     pub fn open(&self) -> Result<File> {
         self.mount.open_ino(self.metadata.ino())
     }

@@ -9,7 +9,7 @@
 use crate::node::{FileKind, InodeNo, Node};
 use core::ops::ControlFlow;
 use rumpcap_host::Result;
-use rumpcap_vm::Reservation;
+use rumpcap_vm::{DeviceObject, Reservation};
 
 /// A place in a directory, to continue from. Opaque; 0 is the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -78,6 +78,14 @@ pub trait FileSystem: Send + Sync {
     /// The most pages that any method pins at once.
     fn max_pins(&self) -> u32;
 
+    /// The device that [`Extent::Device`] speaks of.
+    fn device(&self) -> &DeviceObject;
+
+    /// Inodes that share a page of the inode table; at least 1. For deciding when it pays to sort and to read ahead.
+    fn inodes_per_page(&self) -> u32 {
+        1
+    }
+
     /// The inode of the root directory.
     fn root(&self) -> InodeNo;
 
@@ -90,11 +98,6 @@ pub trait FileSystem: Send + Sync {
     /// # Errors
     /// `Corrupt`, `Checksum` for a broken inode, `NotFound` for a free one or a number that does not exist.
     fn read_node(&self, r: &Reservation<'_>, ino: InodeNo, ahead: u32) -> Result<Node>;
-
-    /// A key that sorts inodes by their place on the device, for reading many.
-    fn locality(&self, ino: InodeNo) -> u64 {
-        ino.0
-    }
 
     /// The inode that `name` names in directory `dir`. `.` and `..` are looked up like any other.
     ///

@@ -1,8 +1,28 @@
-//! The virtual file system. (Interface of the first step.)
+//! The virtual file system: what all file systems share above their on-disk format.
+//!
+//! Who calls it: `rumpcap` (the library). Whom it calls: `vm` for pages and reservations, the file systems through
+//! [`FileSystem`].
+//!
+//! Reading order: `node` and `file_system` are the contract · `cache` is a bounded cache of fixed-size entries, of which
+//! `vnode` and `namecache` are the two · `vfs` holds them for a kernel · `mount` is one mounted file system · `namei`
+//! resolves paths · `data` reads files through pages or past them · `batch` orders a directory's entries for a walk.
 #![forbid(unsafe_code)]
 
+mod batch;
+mod cache;
+mod data;
 mod file_system;
+mod mount;
+mod namecache;
+mod namei;
 mod node;
+mod vfs;
+mod vnode;
 
+pub use batch::{Batch, DirScan, Record};
+pub use data::DIRECT_READ_BYTES;
 pub use file_system::{DirCookie, DirEntry, DirSink, Extent, FileSystem, StatFs, XattrSink};
+pub use mount::Mount;
+pub use namei::{Follow, PATH_MAX, SYMLINKS_MAX};
 pub use node::{Attributes, FileKind, InodeNo, Node, NodePrivate, Timestamp};
+pub use vfs::Vfs;

@@ -1,1 +1,46 @@
-//! stub
+//! ext2, ext3 and ext4, for reading.
+//!
+//! Who calls it: `vfs` through [`rumpcap_vfs::FileSystem`]; the kernel's API to mount and for [`Info`]. Whom it
+//! calls: `vm` for the pages of its device.
+//!
+//! Reading order: `layout` (bytes) → `super_block` → `group` → `inode` → `map` (`extent`, `block_map`) → `dir`
+//! (`htree`, `hash`, `casefold`) → `xattr` → `vnops` (the whole as a file system) → `mount`.
+//!
+//! Memory: [`Ext4`] is a few hundred bytes, fixed at mount. All metadata are pages of the device's object; an operation
+//! pins at most [`MAX_PINS`] of them.
+#![forbid(unsafe_code)]
+
+mod acl;
+mod block;
+mod block_map;
+mod casefold;
+pub mod checksum;
+mod dir;
+mod extent;
+pub mod features;
+mod group;
+mod hash;
+mod htree;
+mod info;
+mod inline_data;
+mod inode;
+pub mod journal;
+pub mod layout;
+mod map;
+mod mount;
+pub mod node;
+mod region;
+mod stat_fs;
+pub mod super_block;
+mod symlink;
+mod vnops;
+mod xattr;
+
+pub use block::Ext4;
+pub use info::Info;
+pub use mount::Options;
+pub use super_block::SuperBlock;
+
+/// The most pages that any method pins at once: a page of the structure that is walked, and one of what it points
+/// to (the leaf of a directory with its extent block, an attribute with its inode).
+pub const MAX_PINS: u32 = 4;

@@ -1,0 +1,111 @@
+//! The namecache: which inode a name in a directory names, or that there is none.
+//!
+//! Who calls it: `namei`. Names longer than [`NAME_MAX_CACHED`] bytes are not kept.
+//!
+//! NC-1. An entry says what the directory said when it was read; a file system that changes must forget it.
+//! Locks: one mutex, held for moments. Memory: a 64th of the limit.
+
+use crate::cache::{Cache, Entry};
+use crate::node::InodeNo;
+use rumpcap_host::sync::{Arc, Mutex};
+use rumpcap_vm::{Reclaim, Vm};
+
+/// The names' share of the limit.
+const SHARE: usize = 64;
+
+/// Items that one call of the daemon takes.
+const RECLAIM_ITEMS: usize = 64;
+
+/// Longest name that is kept, in bytes: 98 % of the names of a system's /usr are shorter, and an entry stays below 100
+/// bytes.
+const NAME_MAX_CACHED: usize = 39;
+
+#[derive(Clone, Copy)]
+struct Name {
+    directory: InodeNo,
+    /// What it names; `None`: nothing (a negative entry).
+    ino: Option<InodeNo>,
+    mount: u32,
+    len: u8,
+    bytes: [u8; NAME_MAX_CACHED],
+}
+
+impl Entry for Name {
+    const WHAT: &'static str = "names";
+    fn is_idle(&self) -> bool {
+        true
+    }
+}
+
+impl Name {
+    fn is(&self, mount: u32, directory: InodeNo, name: &[u8]) -> bool {
+        self.mount == mount && self.directory == directory && self.bytes.get(..self.len.into()) == Some(name)
+    }
+}
+
+/// The namecache of a kernel.
+pub(crate) struct Namecache {
+    vm: Arc<Vm>,
+    cache: Mutex<Cache<Name>>,
+}
+
+/// FNV-1a over the name, started with where it is.
+fn hash(mount: u32, directory: InodeNo, name: &[u8]) -> u32 {
+    let start = (directory.0 ^ u64::from(mount) << 48).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let mixed = name.iter().fold(start, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3));
+    (mixed ^ mixed >> 32) as u32
+}
+
+impl Namecache {
+    pub(crate) fn new(vm: &Arc<Vm>) -> Namecache {
+        let most = Cache::<Name>::entries_in(vm.plan().limit_bytes / SHARE);
+        Namecache { vm: vm.clone(), cache: Mutex::new(Cache::new(most)) }
+    }
+
+    /// What is known of a name: nothing, or the inode, or that there is none.
+    pub(crate) fn find(&self, mount: u32, directory: InodeNo, name: &[u8]) -> Option<Option<InodeNo>> {
+        if name.len() > NAME_MAX_CACHED {
+            return None;
+        }
+        let mut cache = self.cache.lock();
+        let item = cache.find(hash(mount, directory, name), |n| n.is(mount, directory, name))?;
+        Some(cache.get(item).ino)
+    }
+
+    /// Remembers what the directory said.
+    pub(crate) fn remember(&self, mount: u32, directory: InodeNo, name: &[u8], ino: Option<InodeNo>) {
+        let mut bytes = [0; NAME_MAX_CACHED];
+        let Some(start) = bytes.get_mut(..name.len()) else { return };
+        start.copy_from_slice(name);
+        let entry = Name { directory, ino, mount, len: name.len() as u8, bytes };
+        let hash = hash(mount, directory, name);
+        let mut cache = self.cache.lock();
+        match cache.find(hash, |n| n.is(mount, directory, name)) {
+            Some(item) => cache.get_mut(item).ino = ino,
+            None => drop(cache.insert(&self.vm, hash, entry, |_| ())),
+        }
+    }
+
+    /// Forgets all names of a mount that goes.
+    pub(crate) fn forget_mount(&self, mount: u32) {
+        let mut cache = self.cache.lock();
+        for _ in 0..cache.len() {
+            let Some(name) = cache.take_oldest_idle() else { return };
+            if name.mount != mount {
+                let bytes = name.bytes.get(..name.len.into()).unwrap_or_default();
+                cache.insert(&self.vm, hash(name.mount, name.directory, bytes), name, |_| ());
+            }
+        }
+    }
+}
+
+impl Reclaim for Namecache {
+    fn give_back_empty(&self) -> u64 {
+        self.cache.try_lock().map_or(0, |mut cache| cache.give_back_empty())
+    }
+
+    fn reclaim(&self) -> u64 {
+        let Some(mut cache) = self.cache.try_lock() else { return 0 };
+        core::iter::from_fn(|| cache.take_oldest_idle()).take(RECLAIM_ITEMS).count() as u64
+    }
+}

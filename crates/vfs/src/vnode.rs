@@ -1,0 +1,147 @@
+//! The vnode table: nodes that were read lately, and the objects that hold their files' pages.
+//!
+//! Who calls it: `mount` (nodes), `data` (objects). An open file holds no vnode: it is an inode number, and an
+//! operation finds its vnode again or reads the inode again. So the number of open files is not bounded by memory, and a
+//! vnode is referenced only while an operation reads its pages.
+//!
+//! VN-1. At most one vnode for (mount, inode). VN-2. A vnode with references is not recycled; its object lives as long as
+//! it does. VN-3. No vnode free is no error: the operation reads past the cache.
+//!
+//! Locks: one mutex, held for moments, inside of which only leaves are taken. Memory: a 32nd of the limit.
+
+use crate::cache::{Cache, Entry};
+use crate::node::{InodeNo, Node};
+use rumpcap_host::sync::{Arc, Mutex};
+use rumpcap_vm::{ItemNo, ObjectId, Reclaim, Vm};
+
+/// The vnodes' share of the limit.
+const SHARE: usize = 32;
+
+/// Items that one call of the daemon takes.
+const RECLAIM_ITEMS: usize = 32;
+
+/// One vnode.
+#[derive(Clone, Copy)]
+struct Vnode {
+    mount: u32,
+    /// Operations that read its pages now.
+    references: u32,
+    /// Its pages' object, once it has any.
+    object: Option<ObjectId>,
+    node: Node,
+}
+
+impl Entry for Vnode {
+    const WHAT: &'static str = "vnodes";
+    fn is_idle(&self) -> bool {
+        self.references == 0
+    }
+}
+
+/// The vnode table of a kernel.
+pub(crate) struct VnodeTable {
+    vm: Arc<Vm>,
+    cache: Mutex<Cache<Vnode>>,
+}
+
+/// A reference to a vnode with an object (VN-2).
+pub(crate) struct VnodeRef<'a> {
+    table: &'a VnodeTable,
+    item: ItemNo,
+    object: ObjectId,
+}
+
+fn hash(mount: u32, ino: InodeNo) -> u32 {
+    let mixed = (ino.0 ^ u64::from(mount) << 48).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    (mixed >> 32) as u32
+}
+
+impl VnodeTable {
+    pub(crate) fn new(vm: &Arc<Vm>) -> VnodeTable {
+        let share = vm.plan().limit_bytes / SHARE;
+        let most =
+            Cache::<Vnode>::entries_in(share).min(vm.plan().objects - rumpcap_vm::plan::MAX_MOUNTS as u32);
+        VnodeTable { vm: vm.clone(), cache: Mutex::new(Cache::new(most)) }
+    }
+
+    /// The node of an inode, if it was read lately.
+    pub(crate) fn node(&self, mount: u32, ino: InodeNo) -> Option<Node> {
+        let mut cache = self.cache.lock();
+        let item = cache.find(hash(mount, ino), |v| v.mount == mount && v.node.attributes.ino == ino)?;
+        Some(cache.get(item).node)
+    }
+
+    /// Remembers a node that was read.
+    pub(crate) fn remember(&self, mount: u32, node: &Node) {
+        let mut cache = self.cache.lock();
+        self.find_or_insert(&mut cache, mount, node);
+    }
+
+    fn find_or_insert(&self, cache: &mut Cache<Vnode>, mount: u32, node: &Node) -> Option<ItemNo> {
+        let ino = node.attributes.ino;
+        let hash = hash(mount, ino);
+        if let Some(item) = cache.find(hash, |v| v.mount == mount && v.node.attributes.ino == ino) {
+            return Some(item);
+        }
+        let vnode = Vnode { mount, references: 0, object: None, node: *node };
+        cache.insert(&self.vm, hash, vnode, |old| self.recycled(old))
+    }
+
+    fn recycled(&self, vnode: Vnode) {
+        if let Some(object) = vnode.object {
+            self.vm.destroy_object(object);
+        }
+    }
+
+    /// References the vnode of `node` for reading its pages; `None` if there is no room for it (VN-3).
+    pub(crate) fn reference(&self, mount: u32, node: &Node) -> Option<VnodeRef<'_>> {
+        let mut cache = self.cache.lock();
+        let item = self.find_or_insert(&mut cache, mount, node)?;
+        let vnode = cache.get_mut(item);
+        let object = match vnode.object {
+            Some(object) => object,
+            None => self.vm.create_object().ok()?,
+        };
+        vnode.object = Some(object);
+        vnode.references += 1;
+        Some(VnodeRef { table: self, item, object })
+    }
+
+    /// Forgets all vnodes of a mount that goes. Nobody references one: operations hold the mount.
+    pub(crate) fn forget_mount(&self, mount: u32) {
+        let mut cache = self.cache.lock();
+        for _ in 0..cache.len() {
+            let Some(vnode) = cache.take_oldest_idle() else { return };
+            if vnode.mount == mount {
+                self.recycled(vnode);
+            } else {
+                let hash = hash(vnode.mount, vnode.node.attributes.ino);
+                cache.insert(&self.vm, hash, vnode, |old| self.recycled(old));
+            }
+        }
+    }
+}
+
+impl VnodeRef<'_> {
+    pub(crate) fn object(&self) -> ObjectId {
+        self.object
+    }
+}
+
+impl Drop for VnodeRef<'_> {
+    fn drop(&mut self) {
+        self.table.cache.lock().get_mut(self.item).references -= 1;
+    }
+}
+
+impl Reclaim for VnodeTable {
+    fn give_back_empty(&self) -> u64 {
+        self.cache.try_lock().map_or(0, |mut cache| cache.give_back_empty())
+    }
+
+    fn reclaim(&self) -> u64 {
+        let Some(mut cache) = self.cache.try_lock() else { return 0 };
+        let idle = core::iter::from_fn(|| cache.take_oldest_idle()).take(RECLAIM_ITEMS);
+        idle.map(|vnode| self.recycled(vnode)).count() as u64
+    }
+}

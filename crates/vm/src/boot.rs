@@ -1,0 +1,196 @@
+//! Boot: from a limit to a kernel's memory.
+//!
+//! Who calls it: `rumpcap` (the library). Whom it calls: `plan` for the sizes, `region` for the memory.
+//!
+//! Lock ranks, outermost first: daemon · callbacks · caches of other layers (vnodes, names) · one of the leaves: gate
+//! turns, resident, a wait channel. The gate is entered holding none.
+
+use crate::counters::Counters;
+use crate::frames::Frames;
+use crate::gate::{Gate, Reservation};
+use crate::object::{ObjectId, Objects};
+use crate::page::PAGE_SIZE;
+use crate::page_table::PageTable;
+use crate::pagedaemon::{Callbacks, Pagedaemon, RESERVE_FRAMES};
+use crate::plan::{BOOT_CHARGE_BYTES, Plan};
+use crate::policy::{Policy, PolicyKind, Touch};
+use crate::region::Cutter;
+use crate::report::MemoryReport;
+use crate::resident::Resident;
+use crate::wait::BusyWait;
+use core::sync::atomic::Ordering::Relaxed;
+use rumpcap_host::sync::atomic::{AtomicBool, AtomicU32};
+use rumpcap_host::sync::{Arc, Condvar, Mutex};
+use rumpcap_host::{Error, Result, memory};
+
+/// Called with object and page index at every look-up: the trace that policies are judged by.
+pub type Trace = Arc<dyn Fn(u32, u64) + Send + Sync>;
+
+/// Who runs the pagedaemon.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Daemon {
+    /// A thread of the kernel's own.
+    #[default]
+    Thread,
+    /// The thread that needs the memory: for processes with very many kernels.
+    Inline,
+}
+
+/// What a kernel's memory is booted with.
+#[derive(Clone, Default)]
+pub struct BootOptions {
+    /// The limit in bytes; without it, half of the host's memory, committed as it is used.
+    pub limit_bytes: Option<u64>,
+    /// The order of eviction.
+    pub policy: PolicyKind,
+    /// Who runs the pagedaemon.
+    pub daemon: Daemon,
+    /// Called at every look-up.
+    pub trace: Option<Trace>,
+}
+
+/// The memory of one kernel.
+pub struct Vm {
+    pub(crate) plan: Plan,
+    pub(crate) gate: Gate,
+    pub(crate) frames: Frames,
+    pub(crate) table: PageTable,
+    pub(crate) touch: Touch,
+    pub(crate) resident: Mutex<Resident>,
+    pub(crate) busy: BusyWait,
+    pub(crate) frame_freed: Condvar,
+    pub(crate) frame_waiters: AtomicU32,
+    /// Pages under I/O.
+    pub(crate) in_flight: AtomicU32,
+    pub(crate) hungry: AtomicBool,
+    pub(crate) callbacks: Mutex<Callbacks>,
+    pub(crate) daemon: Mutex<Option<Pagedaemon>>,
+    pub(crate) counters: Counters,
+    pub(crate) trace: Option<Trace>,
+    limited: bool,
+}
+
+// The charge for structures outside the region is honest (see `BOOT_CHARGE_BYTES`).
+const _: () = assert!(size_of::<Vm>() <= BOOT_CHARGE_BYTES / 2);
+
+impl Vm {
+    /// Boots a kernel's memory.
+    ///
+    /// # Errors
+    /// `LimitTooSmall` with the number that would do; `Host` when the host refuses memory or a thread.
+    pub fn boot(options: BootOptions) -> Result<Arc<Vm>> {
+        let limit_bytes = options.limit_bytes.unwrap_or_else(|| memory::host_memory_bytes() / 2);
+        let plan = Plan::new(limit_bytes)?;
+        let mut cutter = Cutter::new(plan.region_bytes)?;
+        let frames = plan.frames as usize;
+        let pages = cutter.table(frames);
+        let links = cutter.table(frames);
+        let buckets = cutter.table(plan.buckets as usize);
+        let ghosts = cutter.table(plan.buckets as usize);
+        let objects = Objects::new(cutter.table(plan.objects as usize));
+        let policy = Policy::new(options.policy, plan.frames, ghosts);
+        let vm = Arc::new(Vm {
+            gate: Gate::new(plan.frames - RESERVE_FRAMES),
+            frames: Frames::new(cutter.rest(frames), plan.frames),
+            table: PageTable::new(pages, buckets),
+            touch: Touch::new(options.policy, plan.frames),
+            resident: Mutex::new(Resident::new(links, objects, policy, plan.object_share)),
+            busy: BusyWait::default(),
+            frame_freed: Condvar::new(),
+            frame_waiters: AtomicU32::new(0),
+            in_flight: AtomicU32::new(0),
+            hungry: AtomicBool::new(false),
+            callbacks: Mutex::new(Callbacks::default()),
+            daemon: Mutex::new(None),
+            counters: Counters::default(),
+            trace: options.trace,
+            limited: options.limit_bytes.is_some(),
+            plan,
+        });
+        if options.daemon == Daemon::Thread {
+            *vm.daemon.lock() = Some(Pagedaemon::start(Arc::downgrade(&vm))?);
+        }
+        Ok(vm)
+    }
+
+    /// Enters the gate with the right to pin `frames` pages at once, at most 12. Waits, first come first served; the
+    /// caller holds no lock, page or reservation (F1).
+    pub fn reserve(&self, frames: u32) -> Reservation<'_> {
+        Reservation::new(self, frames)
+    }
+
+    /// The sizes that this kernel works with.
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// A new object without pages.
+    ///
+    /// # Errors
+    /// `NoMemory` when the table of objects is full.
+    pub fn create_object(&self) -> Result<ObjectId> {
+        let none = Error::NoMemory { what: "objects", need: 1, have: 0 };
+        self.resident.lock().objects.create().ok_or(none)
+    }
+
+    /// Evicts an object's pages and gives its identity back. A page that somebody still holds stays until it is let go,
+    /// and is found by nobody.
+    pub fn destroy_object(&self, object: ObjectId) {
+        self.resident.lock().destroy(&self.table, object);
+    }
+
+    /// A picture of this memory.
+    pub fn report(&self) -> MemoryReport {
+        let (c, page) = (&self.counters, PAGE_SIZE as u64);
+        let mut report = MemoryReport {
+            limit_bytes: self.plan.limit_bytes as u64,
+            limited: self.limited,
+            tables_bytes: (BOOT_CHARGE_BYTES + self.plan.tables_bytes()) as u64,
+            pools_bytes: c.pool_frames.load(Relaxed) * page,
+            buffers_bytes: c.buffer_frames.load(Relaxed) * page,
+            frames: self.plan.frames.into(),
+            lookups: c.lookups.load(Relaxed),
+            hits: c.hits.load(Relaxed),
+            device_reads: c.device_reads.load(Relaxed),
+            device_read_bytes: c.device_read_bytes.load(Relaxed),
+            direct_read_bytes: c.direct_read_bytes.load(Relaxed),
+            daemon_rounds: c.daemon_rounds.load(Relaxed),
+            daemon_freed_caches: c.daemon_freed_caches.load(Relaxed),
+            daemon_freed_pages: c.daemon_freed_pages.load(Relaxed),
+            daemon_freed_callbacks: c.daemon_freed_callbacks.load(Relaxed),
+            daemon_freed_pools: c.daemon_freed_pools.load(Relaxed),
+            gate_entries: self.gate.entries.load(Relaxed),
+            gate_waits: self.gate.waits.load(Relaxed),
+            gate_longest_wait_ns: self.gate.longest_wait.get(),
+            frame_waits: c.frame_waits.load(Relaxed),
+            frame_longest_wait_ns: c.frame_longest_wait.get(),
+            busy_waits: c.busy_waits.load(Relaxed),
+            stuck: c.stuck.load(Relaxed),
+            ..MemoryReport::default()
+        };
+        self.report_pages(&mut report);
+        report
+    }
+
+    fn report_pages(&self, report: &mut MemoryReport) {
+        let resident = self.resident.lock();
+        let page_size = PAGE_SIZE as u64;
+        report.in_use_bytes = report.tables_bytes + u64::from(resident.used) * page_size;
+        report.peak_bytes = report.tables_bytes + u64::from(resident.most_used) * page_size;
+        report.frames_free = report.frames - u64::from(resident.used);
+        report.read_ahead_pages = resident.read_ahead;
+        report.evictions = resident.evictions;
+        report.evictions_self = resident.evictions_self;
+        report.evictions_direct = resident.evictions - resident.evictions_self - resident.evictions_daemon;
+        resident.for_each_page(|frame| {
+            let page = self.table.page(frame);
+            match (page.is_busy(), page.is_pinned()) {
+                (true, _) => report.pages_busy += 1,
+                (_, true) => report.pages_pinned += 1,
+                _ => report.pages_clean += 1,
+            }
+        });
+        let held = (report.pages_busy + report.pages_pinned) * page_size;
+        report.wired_bytes = report.tables_bytes + report.pools_bytes + report.buffers_bytes + held;
+    }
+}

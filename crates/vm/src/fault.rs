@@ -1,0 +1,280 @@
+//! Bringing pages in: look up, else take frames, make them busy, have the pager fill them.
+//!
+//! Who calls it: `device_object`, `vfs` (data of files). Whom it calls: a [`Pager`], which reads from a device straight
+//! into the frames.
+//!
+//! FA-1. A thread that holds busy pages waits for nothing but the device: the pager has been told where everything is
+//! before a frame is taken. So a wait for a busy page is a wait for I/O alone (F2).
+//! FA-2. Only the wanted page may be waited for; pages ahead of it take frames that are free or clean at that moment,
+//! no more than a quarter of all at once, and are never pinned.
+//! FA-3. A failed read leaves no page: sleepers wake, look again, and get their own error. A read that fails for the
+//! pages ahead is tried again for the wanted one alone.
+
+use crate::boot::Vm;
+use crate::frames::PageRef;
+use crate::gate::Reservation;
+use crate::object::ObjectId;
+use crate::page::{FrameNo, PAGE_SIZE, PageIndex};
+use crate::page_table::Found;
+use crate::plan::MAX_RUN;
+use crate::resident::Resident;
+use arrayvec::ArrayVec;
+use core::sync::atomic::Ordering::{Relaxed, SeqCst};
+use rumpcap_host::sync::MutexGuard;
+use rumpcap_host::{Result, clock};
+use std::io::IoSliceMut;
+
+/// Fills pages of an object.
+pub trait Pager {
+    /// Fills every byte of `pages`, which follow each other in the object. May block for I/O, for nothing else (FA-1).
+    ///
+    /// # Errors
+    /// What the device says; the pages' content is then undefined and nobody will see it.
+    fn get(&self, pages: &mut BusyPages<'_>) -> Result<()>;
+}
+
+/// Pages under I/O, owned by the thread that fills them. Dropped unfinished, they are free again.
+pub struct BusyPages<'vm> {
+    vm: &'vm Vm,
+    first: PageIndex,
+    frames: ArrayVec<FrameNo, MAX_RUN>,
+}
+
+/// What is asked for: a page of an object, and how many behind it would be welcome.
+#[derive(Clone, Copy)]
+pub(crate) struct Wanted {
+    pub(crate) object: ObjectId,
+    pub(crate) index: PageIndex,
+    pub(crate) ahead: u32,
+}
+
+impl Vm {
+    /// Page `index` of `object`, pinned; read by `pager` if it is not there, together with up to `ahead` pages behind it
+    /// that are not there either. May block for I/O.
+    ///
+    /// # Errors
+    /// Those of the pager.
+    pub fn page<'r>(
+        &self,
+        r: &'r Reservation<'_>,
+        object: ObjectId,
+        index: PageIndex,
+        ahead: u32,
+        pager: &dyn Pager,
+    ) -> Result<PageRef<'r>> {
+        match self.resident_page(r, object, index) {
+            Some(page) => Ok(page),
+            None => self.page_in(r, Wanted { object, index, ahead }, pager),
+        }
+    }
+
+    /// Page `index` of `object`, pinned, if it is there and not under I/O. Never blocks.
+    pub fn resident_page<'r>(
+        &self,
+        r: &'r Reservation<'_>,
+        object: ObjectId,
+        index: PageIndex,
+    ) -> Option<PageRef<'r>> {
+        debug_assert!(core::ptr::eq(self, r.vm()), "F2: the reservation is another kernel's");
+        if let Some(trace) = &self.trace {
+            trace(object.number(), index.0);
+        }
+        let Found::Pinned(frame) = self.table.find(object.0, index) else {
+            r.count_lookup(false);
+            return None;
+        };
+        r.count_lookup(true);
+        self.touch(frame);
+        Some(PageRef::of_pinned(r, frame))
+    }
+
+    fn touch(&self, frame: FrameNo) {
+        if self.touch.hit(self.table.page(frame)) {
+            self.resident.lock().hit(&self.table, frame);
+        }
+    }
+
+    #[cold]
+    pub(crate) fn page_in<'r>(
+        &self,
+        r: &'r Reservation<'_>,
+        wanted: Wanted,
+        pager: &dyn Pager,
+    ) -> Result<PageRef<'r>> {
+        loop {
+            let mut resident = self.resident.lock();
+            match self.table.find_locked(wanted.object.0, wanted.index) {
+                Found::Pinned(frame) => {
+                    drop(resident);
+                    self.touch(frame);
+                    return Ok(PageRef::of_pinned(r, frame));
+                }
+                Found::Busy(frame) => {
+                    drop(resident);
+                    self.counters.busy_waits.fetch_add(1, Relaxed);
+                    self.busy.sleep(frame, self.table.page(frame));
+                }
+                Found::Nothing => match resident.take_frame(&self.table, wanted.object) {
+                    Some(frame) => {
+                        let busy = self.make_busy(resident, wanted, frame);
+                        return busy.fill(r, pager);
+                    }
+                    None => self.wait_for_frame(resident),
+                },
+            }
+        }
+    }
+
+    /// Makes `frame` the wanted page, and what frames there are the pages ahead (FA-2).
+    fn make_busy(
+        &self,
+        mut resident: MutexGuard<'_, Resident>,
+        wanted: Wanted,
+        frame: FrameNo,
+    ) -> BusyPages<'_> {
+        let mut frames = ArrayVec::new();
+        resident.insert_busy(&self.table, &self.touch, frame, wanted.object, wanted.index);
+        frames.push(frame);
+        let in_flight = self.in_flight.fetch_add(1, SeqCst);
+        let room = (self.plan.frames / 4).saturating_sub(in_flight);
+        for ahead in 1..=wanted.ahead.min(self.plan.run_pages - 1).min(room) {
+            let index = PageIndex(wanted.index.0 + u64::from(ahead));
+            if self.table.contains(wanted.object.0, index) {
+                break;
+            }
+            let Some(frame) = resident.take_frame(&self.table, wanted.object) else { break };
+            resident.insert_busy(&self.table, &self.touch, frame, wanted.object, index);
+            resident.read_ahead += 1;
+            self.in_flight.fetch_add(1, SeqCst);
+            frames.push(frame);
+        }
+        BusyPages { vm: self, first: wanted.index, frames }
+    }
+
+    /// Sleeps until a frame may be free. By F2 that needs I/O alone: what holds the frames is busy, or pinned by
+    /// operations that are served before this one.
+    fn wait_for_frame<'a>(&'a self, mut resident: MutexGuard<'a, Resident>) {
+        let arrived = clock::now();
+        self.frame_waiters.fetch_add(1, SeqCst);
+        // Who unpinned before the count was raised has woken nobody: look again before sleeping.
+        if resident.evict_to_free(&self.table, 1) == 0 {
+            if self.in_flight.load(SeqCst) == 0 {
+                drop(resident);
+                self.ask_daemon();
+                resident = self.resident.lock();
+            }
+            if resident.evict_to_free(&self.table, 1) == 0 {
+                resident = self.frame_freed.wait(resident);
+            }
+        }
+        drop(resident);
+        self.frame_waiters.fetch_sub(1, SeqCst);
+        self.counters.frame_waits.fetch_add(1, Relaxed);
+        self.counters.frame_longest_wait.record(arrived.elapsed_ns());
+    }
+
+    /// Called behind everything that may have made a frame free: wakes those who wait for one.
+    pub(crate) fn frame_may_be_free(&self) {
+        if self.frame_waiters.load(SeqCst) > 0 {
+            self.wake_frame_waiters();
+        }
+    }
+
+    #[cold]
+    pub(crate) fn wake_frame_waiters(&self) {
+        let _resident = self.resident.lock();
+        self.frame_freed.notify_all();
+    }
+}
+
+impl BusyPages<'_> {
+    /// Index of the first page.
+    pub fn first(&self) -> PageIndex {
+        self.first
+    }
+
+    /// How many pages.
+    #[allow(clippy::len_without_is_empty)]
+    pub fn len(&self) -> usize {
+        self.frames.len()
+    }
+
+    /// The memory that these are pages of.
+    pub fn vm(&self) -> &Vm {
+        self.vm
+    }
+
+    /// The first `len_bytes` bytes of the pages in order, to be filled; frames that lie next to each other as one slice.
+    /// What is behind `len_bytes` is zeroed.
+    pub fn slices(&mut self, len_bytes: usize) -> ArrayVec<IoSliceMut<'_>, MAX_RUN> {
+        let mut slices = ArrayVec::new();
+        let (mut rest, mut left) = (&self.frames[..], len_bytes);
+        while let Some(&first) = rest.first() {
+            let run = rest.iter().zip(first.0..).take_while(|(frame, next)| frame.0 == *next).count();
+            // SAFETY: the frames are busy and owned by this value (PG-2), each is in `frames` once, and `&mut self`
+            // keeps the slices from being made twice at a time.
+            let bytes = unsafe { self.vm.frames.owned(first, run as u32) };
+            let (filled, zeroed) = bytes.split_at_mut(left.min(bytes.len()));
+            zeroed.fill(0);
+            left -= filled.len();
+            slices.push(IoSliceMut::new(filled));
+            rest = &rest[run..];
+        }
+        slices
+    }
+
+    /// The bytes of page `at` of these.
+    pub fn page_mut(&mut self, at: usize) -> &mut [u8] {
+        // SAFETY: as in `slices`: busy, owned, and lent once by `&mut self`.
+        unsafe { self.vm.frames.owned(self.frames[at], 1) }
+    }
+
+    /// Bytes of all pages.
+    pub fn len_bytes(&self) -> usize {
+        self.frames.len() * PAGE_SIZE
+    }
+
+    fn fill<'r>(mut self, r: &'r Reservation<'_>, pager: &dyn Pager) -> Result<PageRef<'r>> {
+        let filled = pager.get(&mut self);
+        if filled.is_err() && self.frames.len() > 1 {
+            self.abandon_from(1);
+            pager.get(&mut self)?;
+        } else {
+            filled?;
+        }
+        Ok(self.finish(r))
+    }
+
+    /// The first page pinned, all of them valid.
+    fn finish<'r>(mut self, r: &'r Reservation<'_>) -> PageRef<'r> {
+        let first = self.frames[0];
+        for frame in self.frames.drain(..).rev() {
+            let wanted = self.vm.table.page(frame).finish(u32::from(frame == first));
+            if wanted {
+                self.vm.busy.wake(frame);
+            }
+            self.vm.in_flight.fetch_sub(1, SeqCst);
+        }
+        self.vm.frame_may_be_free();
+        PageRef::of_pinned(r, first)
+    }
+
+    fn abandon_from(&mut self, keep: usize) {
+        for frame in self.frames.drain(keep..) {
+            let wanted = self.vm.resident.lock().abandon(&self.vm.table, frame);
+            if wanted {
+                self.vm.busy.wake(frame);
+            }
+            self.vm.in_flight.fetch_sub(1, SeqCst);
+        }
+        self.vm.frame_may_be_free();
+    }
+}
+
+impl Drop for BusyPages<'_> {
+    fn drop(&mut self) {
+        if !self.frames.is_empty() {
+            self.abandon_from(0);
+        }
+    }
+}

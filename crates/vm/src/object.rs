@@ -1,0 +1,110 @@
+//! Objects: sets of pages with one owner, and the table of them.
+//!
+//! Who calls it: `resident`, under its lock. An object is an entry in a table of fixed size; its identity carries a
+//! generation, so that a stale one finds no page.
+//!
+//! OB-1. An object's list holds exactly the pages whose identity names it.
+//! OB-2. An identity is used again only after 2^15 uses of its slot.
+//!
+//! Memory: 24 bytes an object, in the region.
+
+use crate::list::{Link, List};
+
+/// Bits of an [`ObjectId`] that are the slot; the others are the generation.
+const SLOT_BITS: u32 = 17;
+
+/// Identity of an object within its kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ObjectId(pub(crate) u32);
+
+impl ObjectId {
+    /// As a number, for traces and reports.
+    pub fn number(self) -> u32 {
+        self.0
+    }
+
+    fn new(slot: u32, generation: u32) -> ObjectId {
+        ObjectId(generation << SLOT_BITS | slot)
+    }
+
+    fn slot(self) -> u32 {
+        self.0 & ((1 << SLOT_BITS) - 1)
+    }
+}
+
+/// One object.
+#[derive(zerocopy::FromZeros)]
+#[repr(C)]
+pub(crate) struct Object {
+    /// Its pages, oldest first.
+    pub(crate) pages: List,
+    generation: u32,
+    next_free: Link,
+    /// Nobody has it any more; it goes with the last of its pages.
+    doomed: u32,
+}
+
+/// The table of objects.
+pub(crate) struct Objects {
+    table: crate::region::Table<Object>,
+    free: Link,
+    /// Slots from here on were never used.
+    fresh: u32,
+}
+
+impl Objects {
+    pub(crate) fn new(table: crate::region::Table<Object>) -> Objects {
+        assert!(table.len() <= 1 << SLOT_BITS, "OB-2: more objects than slots");
+        Objects { table, free: Link::NONE, fresh: 0 }
+    }
+
+    /// A new object without pages; `None` when all are in use.
+    pub(crate) fn create(&mut self) -> Option<ObjectId> {
+        let slot = match self.free.get() {
+            Some(slot) => {
+                self.free = self.table[slot as usize].next_free;
+                slot
+            }
+            None if (self.fresh as usize) < self.table.len() => {
+                self.fresh += 1;
+                self.fresh - 1
+            }
+            None => return None,
+        };
+        let object = &mut self.table[slot as usize];
+        object.generation = (object.generation + 1) & ((1 << (32 - SLOT_BITS)) - 1);
+        Some(ObjectId::new(slot, object.generation))
+    }
+
+    /// Gives back an object: now, or with the last of the pages that somebody still holds.
+    pub(crate) fn destroy(&mut self, id: ObjectId) {
+        let object = self.get(id);
+        object.doomed = u32::from(object.pages.len() > 0);
+        if object.doomed == 0 {
+            self.release(id);
+        }
+    }
+
+    /// A page has left the object.
+    pub(crate) fn page_gone(&mut self, id: ObjectId) {
+        let object = self.get(id);
+        if object.doomed != 0 && object.pages.len() == 0 {
+            object.doomed = 0;
+            self.release(id);
+        }
+    }
+
+    fn release(&mut self, id: ObjectId) {
+        let next = self.free;
+        let object = self.get(id);
+        object.next_free = next;
+        self.free = Link::to(id.slot());
+    }
+
+    /// The object `id`, which must be in use.
+    pub(crate) fn get(&mut self, id: ObjectId) -> &mut Object {
+        let object = &mut self.table[id.slot() as usize];
+        assert!(ObjectId::new(id.slot(), object.generation) == id, "OB-2: a stale object");
+        object
+    }
+}

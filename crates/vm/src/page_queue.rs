@@ -1,0 +1,66 @@
+//! The links that order frames: free frames, and pages for eviction.
+//!
+//! Who calls it: `resident` (free list), `policy` (queues). Every frame is in exactly one [`Place`]; pages of a queue
+//! are linked through `queue`, the pages of one object through `object`.
+
+use crate::list::{Linked, Links};
+
+/// Where a frame is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Place {
+    /// Never used since boot; zeroed memory says so.
+    Fresh = 0,
+    /// In the free list.
+    Free = 1,
+    /// In the policy's first queue (LRU's only one).
+    Main = 2,
+    /// In S3-FIFO's small queue.
+    Small = 3,
+    /// Wired: a pool's or a buffer's.
+    Wired = 4,
+}
+
+/// The links of one frame. Guarded by the resident lock.
+#[derive(zerocopy::FromZeros)]
+#[repr(C)]
+pub(crate) struct PageLinks {
+    queue: Links,
+    object: Links,
+    place: u8,
+    _unused: [u8; 3],
+}
+
+impl PageLinks {
+    pub(crate) fn place(&self) -> Place {
+        match self.place {
+            0 => Place::Fresh,
+            1 => Place::Free,
+            2 => Place::Main,
+            3 => Place::Small,
+            _ => Place::Wired,
+        }
+    }
+
+    pub(crate) fn set_place(&mut self, place: Place) {
+        self.place = place as u8;
+    }
+}
+
+/// The links of the queues.
+pub(crate) struct ByQueue<'a>(pub(crate) &'a mut [PageLinks]);
+
+impl Linked for ByQueue<'_> {
+    fn links(&mut self, item: u32) -> &mut Links {
+        &mut self.0[item as usize].queue
+    }
+}
+
+/// The links of the objects.
+pub(crate) struct ByObject<'a>(pub(crate) &'a mut [PageLinks]);
+
+impl Linked for ByObject<'_> {
+    fn links(&mut self, item: u32) -> &mut Links {
+        &mut self.0[item as usize].object
+    }
+}

@@ -1,0 +1,122 @@
+//! The page table and the page hash: from (object, index) to a frame, without a lock.
+//!
+//! Who calls it: `fault` to look up, `resident` to change, under its lock.
+//!
+//! A look-up reads the chains while another thread changes them. It may then miss a page that is there (the caller
+//! looks again under the lock before it believes a miss) and never takes a wrong one: pinning compares the identity
+//! (PG-4). Pages are never freed, only reused, so every link leads to a page of this table.
+//!
+//! PT-1. Chains change only under the resident lock. PT-2. A look-up without it follows at most [`LONGEST_CHASE`] links.
+
+use crate::list::Link;
+use crate::page::{FrameNo, Page, PageIndex, Pin};
+use crate::region::Table;
+use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use rumpcap_host::sync::atomic::AtomicU32;
+
+/// Links followed before a look-up without the lock gives up: chains average below one; a chase that long has been led
+/// astray by a page that changed its chain.
+const LONGEST_CHASE: usize = 64;
+
+pub(crate) struct PageTable {
+    pages: Table<Page>,
+    buckets: Table<AtomicU32>,
+}
+
+/// What a look-up met.
+pub(crate) enum Found {
+    Pinned(FrameNo),
+    Busy(FrameNo),
+    Nothing,
+}
+
+/// Mixes object and index. Runs of 16 pages keep neighbouring buckets: a scan then touches one cache line of the hash for
+/// 16 pages instead of 16 lines.
+pub(crate) fn mix(object: u32, index: PageIndex) -> u64 {
+    let run = (index.0 >> 4) ^ (u64::from(object) << 40);
+    let mixed = run.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    (mixed ^ (mixed >> 29)).wrapping_mul(16).wrapping_add(index.0 & 15)
+}
+
+impl PageTable {
+    pub(crate) fn new(pages: Table<Page>, buckets: Table<AtomicU32>) -> PageTable {
+        assert!(buckets.len().is_power_of_two());
+        PageTable { pages, buckets }
+    }
+
+    pub(crate) fn page(&self, frame: FrameNo) -> &Page {
+        &self.pages[frame.slot()]
+    }
+
+    pub(crate) fn pages(&self) -> &[Page] {
+        &self.pages
+    }
+
+    fn bucket(&self, object: u32, index: PageIndex) -> &AtomicU32 {
+        &self.buckets[mix(object, index) as usize & (self.buckets.len() - 1)]
+    }
+
+    /// Looks for a page and pins it. `Nothing` is a guess: look again with [`PageTable::find_locked`].
+    pub(crate) fn find(&self, object: u32, index: PageIndex) -> Found {
+        self.chase(object, index, LONGEST_CHASE)
+    }
+
+    /// Looks for a page and pins it, under the resident lock: then chains do not change, and `Nothing` is the truth.
+    pub(crate) fn find_locked(&self, object: u32, index: PageIndex) -> Found {
+        self.chase(object, index, self.pages.len())
+    }
+
+    fn chase(&self, object: u32, index: PageIndex, most_links: usize) -> Found {
+        let mut link = Link::from_raw(self.bucket(object, index).load(Acquire));
+        for _ in 0..most_links {
+            let Some(at) = link.get() else { return Found::Nothing };
+            let page = &self.pages[at as usize];
+            if page.is(object, index) {
+                match page.pin(object, index) {
+                    Pin::Done => return Found::Pinned(FrameNo(at)),
+                    Pin::Busy => return Found::Busy(FrameNo(at)),
+                    Pin::Gone => {}
+                }
+            }
+            link = Link::from_raw(page.chain.load(Acquire));
+        }
+        Found::Nothing
+    }
+
+    /// Whether the page is in a chain, busy or not. Under the resident lock.
+    pub(crate) fn contains(&self, object: u32, index: PageIndex) -> bool {
+        let mut link = Link::from_raw(self.bucket(object, index).load(Relaxed));
+        while let Some(at) = link.get() {
+            let page = &self.pages[at as usize];
+            if page.is(object, index) {
+                return true;
+            }
+            link = Link::from_raw(page.chain.load(Relaxed));
+        }
+        false
+    }
+
+    /// Puts a page that has its identity into its chain (PT-1).
+    pub(crate) fn insert(&self, frame: FrameNo) {
+        let page = self.page(frame);
+        let (object, index) = page.identity();
+        let bucket = self.bucket(object, index);
+        page.chain.store(bucket.load(Relaxed), Relaxed);
+        bucket.store(Link::to(frame.0).raw(), Release);
+    }
+
+    /// Takes a page out of its chain (PT-1).
+    pub(crate) fn remove(&self, frame: FrameNo) {
+        let page = self.page(frame);
+        let (object, index) = page.identity();
+        let mut slot = self.bucket(object, index);
+        loop {
+            let at = Link::from_raw(slot.load(Relaxed)).get().expect("PT-1: a resident page is in its chain");
+            if at == frame.0 {
+                slot.store(page.chain.load(Relaxed), Release);
+                return;
+            }
+            slot = &self.pages[at as usize].chain;
+        }
+    }
+}

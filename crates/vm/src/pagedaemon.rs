@@ -1,0 +1,177 @@
+//! The pagedaemon: gives memory back when an allocation finds none, in steps from cheap to dear.
+//!
+//! Who calls it: `fault` and `wired` ask for a round; a thread of its own runs it, or, in a kernel without that thread,
+//! the thread that asks. Whom it calls: `resident`, and the [`Reclaim`] callbacks that higher layers registered.
+//!
+//! A round, in order, ended as soon as the free target is met:
+//! 1. reclaim the caches of pools: empty slabs that were kept for reuse;
+//! 2. push out pages from the front of the queue, skipping pinned and busy ones, in bounded chunks;
+//! 3. reclaim callbacks, one each round, round robin: caches that give up items;
+//! 4. drain the pools: slabs that step 3 has emptied;
+//!
+//! then wake all waiters, whatever the success.
+//!
+//! PD-1. A round takes no lock that an operation holds while it waits for memory; callbacks use `try_lock` (F3).
+//! PD-2. Every loop of a round is bounded by the plan (F6). PD-3. A round that frees nothing while somebody waits and
+//! no I/O is in flight is counted as stuck (F6).
+//!
+//! Memory: the reserve, [`RESERVE_FRAMES`], which the gate never gives to anybody.
+
+use crate::boot::Vm;
+use arrayvec::ArrayVec;
+use core::sync::atomic::Ordering::{Relaxed, SeqCst};
+use rumpcap_host::sync::{Arc, Condvar, Mutex};
+use rumpcap_host::{Result, thread};
+use std::sync::Weak;
+
+/// Frames that only the daemon may count on: one to read a page's place from, one to write through, when it must clean
+/// pages while everybody else waits.
+pub(crate) const RESERVE_FRAMES: u32 = 2;
+
+/// Caches that can register: the vnode table and the namecache of a kernel, and room for others.
+const MAX_CALLBACKS: usize = 8;
+
+/// A cache that gives memory back when asked. Every method returns what it freed, and gives up rather than wait (PD-1).
+pub trait Reclaim: Send + Sync {
+    /// Gives back slabs that are empty; returns frames.
+    fn give_back_empty(&self) -> u64;
+    /// Gives up a bounded number of items that nobody uses; returns items.
+    fn reclaim(&self) -> u64;
+}
+
+/// What the daemon keeps between rounds.
+#[derive(Default)]
+pub(crate) struct Callbacks {
+    all: ArrayVec<Weak<dyn Reclaim>, MAX_CALLBACKS>,
+    next: usize,
+}
+
+/// The daemon's thread, and how to wake it.
+pub(crate) struct Pagedaemon {
+    signal: Arc<Signal>,
+    thread: Option<thread::Thread>,
+}
+
+#[derive(Default)]
+struct Signal {
+    state: Mutex<Order>,
+    wake: Condvar,
+}
+
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum Order {
+    #[default]
+    Sleep,
+    Work,
+    Stop,
+}
+
+impl Pagedaemon {
+    /// Starts the thread. Allocates: at boot only.
+    pub(crate) fn start(vm: Weak<Vm>) -> Result<Pagedaemon> {
+        let signal = Arc::new(Signal::default());
+        let orders = signal.clone();
+        let thread = thread::spawn("pagedaemon", move || Pagedaemon::run(&orders, &vm))?;
+        Ok(Pagedaemon { signal, thread: Some(thread) })
+    }
+
+    fn run(signal: &Signal, vm: &Weak<Vm>) {
+        loop {
+            let mut order = signal.state.lock();
+            while *order == Order::Sleep {
+                order = signal.wake.wait(order);
+            }
+            if *order == Order::Stop {
+                return;
+            }
+            *order = Order::Sleep;
+            drop(order);
+            let Some(vm) = vm.upgrade() else { return };
+            vm.daemon_round();
+        }
+    }
+
+    pub(crate) fn wake(&self) {
+        let mut order = self.signal.state.lock();
+        if *order == Order::Sleep {
+            *order = Order::Work;
+            self.signal.wake.notify_one();
+        }
+    }
+}
+
+impl Drop for Pagedaemon {
+    fn drop(&mut self) {
+        *self.signal.state.lock() = Order::Stop;
+        self.signal.wake.notify_one();
+        // The last reference to the kernel may end in the daemon's own hands, which cannot wait for themselves.
+        if let Some(thread) = self.thread.take().filter(|thread| !thread.is_current()) {
+            thread.join();
+        }
+    }
+}
+
+impl Vm {
+    /// Registers a cache for step 1, 3 and 4. One too many is not asked, and keeps its memory.
+    pub fn register_reclaim(&self, cache: Weak<dyn Reclaim>) {
+        let mut callbacks = self.callbacks.lock();
+        callbacks.all.retain(|cache| cache.strong_count() > 0);
+        let _ = callbacks.all.try_push(cache);
+    }
+
+    /// Whether memory is short: caches look at it and stop growing.
+    pub fn is_hungry(&self) -> bool {
+        self.hungry.load(Relaxed)
+    }
+
+    /// Has the daemon make a round: its thread soon, or the caller now.
+    pub(crate) fn ask_daemon(&self) {
+        self.hungry.store(true, Relaxed);
+        match &*self.daemon.lock() {
+            Some(daemon) => daemon.wake(),
+            None => self.daemon_round(),
+        }
+    }
+
+    /// One round of the daemon.
+    pub(crate) fn daemon_round(&self) {
+        self.counters.daemon_rounds.fetch_add(1, Relaxed);
+        let mut frames = self.empty_slabs(&self.counters.daemon_freed_caches);
+        if frames < self.free_target() {
+            let most = self.free_target() - frames;
+            let freed = u64::from(self.resident.lock().evict_to_free(&self.table, most as u32));
+            self.counters.daemon_freed_pages.fetch_add(freed, Relaxed);
+            frames += freed;
+        }
+        if frames < self.free_target() {
+            let items = self.next_callback().map_or(0, |cache| cache.reclaim());
+            self.counters.daemon_freed_callbacks.fetch_add(items, Relaxed);
+            frames += self.empty_slabs(&self.counters.daemon_freed_pools);
+        }
+        self.hungry.store(frames < self.free_target(), Relaxed);
+        let waiting = self.frame_waiters.load(SeqCst) > 0;
+        if frames == 0 && waiting && self.in_flight.load(SeqCst) == 0 {
+            self.counters.stuck.fetch_add(1, Relaxed);
+        }
+        self.wake_frame_waiters();
+    }
+
+    /// Frames that a round is to free: one run of pages, the most that an allocation takes at once.
+    fn free_target(&self) -> u64 {
+        self.plan.run_pages.into()
+    }
+
+    fn empty_slabs(&self, counter: &rumpcap_host::sync::atomic::AtomicU64) -> u64 {
+        let all = self.callbacks.lock().all.clone();
+        let frames = all.iter().filter_map(Weak::upgrade).map(|cache| cache.give_back_empty()).sum();
+        counter.fetch_add(frames, Relaxed);
+        frames
+    }
+
+    fn next_callback(&self) -> Option<std::sync::Arc<dyn Reclaim>> {
+        let mut callbacks = self.callbacks.lock();
+        let count = callbacks.all.len();
+        callbacks.next = callbacks.next.wrapping_add(1);
+        callbacks.all.get(callbacks.next % count.max(1)).and_then(Weak::upgrade)
+    }
+}

@@ -1,0 +1,134 @@
+//! Policies: which clean page goes when a frame is needed.
+//!
+//! Who calls it: `resident`, under its lock, for everything but [`Touch::hit`], which `fault` calls on every hit. A
+//! policy is one file; it keeps its pages in lists of the frames' own links.
+//!
+//! PO-1. Every resident page is in exactly one list of the policy. PO-2. `victim` returns a page that was VALID and
+//! unpinned and is FREE now, out of the lists; it looks at each page at most a fixed number of times.
+//!
+//! S3-FIFO is the default: a hit costs no lock, and a page seen once leaves before one seen again. LRU is exact, takes the
+//! lock on every hit, and is there to compare with. See docs/decisions/page-replacement.md.
+
+mod lru;
+mod s3_fifo;
+
+pub(crate) use s3_fifo::GhostEntry;
+
+use crate::page::Page;
+use crate::page_queue::PageLinks;
+use crate::region::Table;
+use core::sync::atomic::Ordering::Relaxed;
+use rumpcap_host::sync::atomic::AtomicU32;
+
+/// The choice of a policy, at boot.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PolicyKind {
+    /// Scan-resistant; hits take no lock.
+    #[default]
+    S3Fifo,
+    /// Exactly the least recently used page goes first; every hit takes the lock.
+    Lru,
+}
+
+/// What a policy sees: the links that it orders and the pages that it asks.
+pub(crate) struct View<'a> {
+    pub(crate) links: &'a mut [PageLinks],
+    pub(crate) pages: &'a [Page],
+}
+
+impl View<'_> {
+    fn page(&self, frame: u32) -> &Page {
+        &self.pages[frame as usize]
+    }
+}
+
+/// A policy at work.
+pub(crate) enum Policy {
+    Lru(lru::Lru),
+    S3Fifo(s3_fifo::S3Fifo),
+}
+
+impl Policy {
+    pub(crate) fn new(kind: PolicyKind, frames: u32, ghosts: Table<GhostEntry>) -> Policy {
+        match kind {
+            PolicyKind::Lru => Policy::Lru(lru::Lru::default()),
+            PolicyKind::S3Fifo => Policy::S3Fifo(s3_fifo::S3Fifo::new(frames, ghosts)),
+        }
+    }
+
+    /// A page has come in, as the one identified by `key`.
+    pub(crate) fn insert(&mut self, view: &mut View<'_>, frame: u32, key: u64) {
+        match self {
+            Policy::Lru(lru) => lru.insert(view, frame),
+            Policy::S3Fifo(s3) => s3.insert(view, frame, key),
+        }
+    }
+
+    /// A page goes for another reason than being the victim.
+    pub(crate) fn remove(&mut self, view: &mut View<'_>, frame: u32) {
+        match self {
+            Policy::Lru(lru) => lru.remove(view, frame),
+            Policy::S3Fifo(s3) => s3.remove(view, frame),
+        }
+    }
+
+    /// The page to go (PO-2); `None` if every page is pinned or busy.
+    pub(crate) fn victim(&mut self, view: &mut View<'_>) -> Option<u32> {
+        match self {
+            Policy::Lru(lru) => lru.victim(view),
+            Policy::S3Fifo(s3) => s3.victim(view),
+        }
+    }
+
+    /// A page was hit; only for policies whose [`Touch`] says that they must be told.
+    pub(crate) fn hit(&mut self, view: &mut View<'_>, frame: u32) {
+        if let Policy::Lru(lru) = self {
+            lru.hit(view, frame);
+        }
+    }
+}
+
+/// References after which more are not counted: two bits, as S3-FIFO has them.
+const MOST_REFERENCES: u8 = 3;
+
+/// The part of a policy that every hit runs, without the lock.
+pub(crate) struct Touch {
+    kind: PolicyKind,
+    /// Counts pages that came in; the low 16 bits after `shift` are the policy's clock.
+    arrivals: AtomicU32,
+    /// Arrivals in a tick of the clock, as a power of two, so that the age of a page in the smaller queue fits 16 bits.
+    shift: u32,
+    /// Ticks within which further references to a new page belong to the first: see `s3_fifo`.
+    correlated_ticks: u16,
+}
+
+impl Touch {
+    pub(crate) fn new(kind: PolicyKind, frames: u32) -> Touch {
+        let shift = frames.ilog2().saturating_sub(12);
+        let correlated_ticks = s3_fifo::correlated_pages(frames) >> shift;
+        Touch { kind, arrivals: AtomicU32::new(0), shift, correlated_ticks: correlated_ticks as u16 }
+    }
+
+    fn clock(&self) -> u16 {
+        (self.arrivals.load(Relaxed) >> self.shift) as u16
+    }
+
+    /// A page comes in. Under the resident lock.
+    pub(crate) fn arrive(&self, page: &Page) {
+        self.arrivals.store(self.arrivals.load(Relaxed).wrapping_add(1), Relaxed);
+        page.born.store(self.clock(), Relaxed);
+    }
+
+    /// A page was hit. True if the policy must be told under the lock.
+    pub(crate) fn hit(&self, page: &Page) -> bool {
+        if self.kind == PolicyKind::Lru {
+            return true;
+        }
+        let references = page.references.load(Relaxed);
+        let age = self.clock().wrapping_sub(page.born.load(Relaxed));
+        if references < MOST_REFERENCES && age >= self.correlated_ticks {
+            page.references.store(references + 1, Relaxed);
+        }
+        false
+    }
+}

@@ -1,0 +1,132 @@
+//! S3-FIFO: three queues, all first in first out. New pages enter a small one; from its front a page goes out unless it
+//! was referenced again, in which case it moves to the main one; pages that went out of the small queue are remembered
+//! by name for a while (the ghosts) and enter the main queue when they come back. From the front of the main queue a page
+//! goes out when its references are used up.
+//!
+//! One change for file systems: sixteen inodes share a page and a directory block is read entry by entry, so a page is
+//! referenced many times within moments of its arrival and then never again. References within the first half of the
+//! small queue's time are therefore taken as one with the first, as 2Q does.
+//!
+//! Source: Yang et al., "FIFO queues are all you need for cache eviction", SOSP 2023; Johnson and Shasha, "2Q", VLDB
+//! 1994. Memory: 8 bytes a ghost, one for each bucket of the page hash. Locks: the resident lock.
+
+use super::View;
+use crate::list::{Linked, List};
+use crate::page_queue::{ByQueue, Place};
+use crate::region::Table;
+use core::sync::atomic::Ordering::Relaxed;
+
+/// The small queue's share: a quarter. (The paper's tenth is for caches of millions of objects; at 100 frames ten
+/// pages would be one request's read-ahead.)
+const SMALL_SHARE: u32 = 4;
+
+/// Pages that come in while further references to a new one count as one with the first.
+pub(super) fn correlated_pages(frames: u32) -> u32 {
+    frames / SMALL_SHARE / 2
+}
+
+/// One page that went out of the small queue. Zeroed: none.
+#[derive(Clone, Copy, zerocopy::FromZeros)]
+#[repr(C)]
+pub(crate) struct GhostEntry {
+    /// The upper half of the key, with the lowest bit set.
+    name: u32,
+    /// When it went, in pages that went out of the small queue.
+    when: u32,
+}
+
+pub(crate) struct S3Fifo {
+    small: List,
+    main: List,
+    ghosts: Table<GhostEntry>,
+    /// Pages that went out of the small queue.
+    departures: u32,
+    small_target: u32,
+    /// Departures for which a ghost is remembered: as many as the main queue has pages.
+    memory: u32,
+}
+
+impl S3Fifo {
+    pub(super) fn new(frames: u32, ghosts: Table<GhostEntry>) -> S3Fifo {
+        assert!(ghosts.len().is_power_of_two());
+        let small_target = frames / SMALL_SHARE;
+        let (small, main) = (List::default(), List::default());
+        S3Fifo { small, main, ghosts, departures: 0, small_target, memory: frames - small_target }
+    }
+
+    pub(super) fn insert(&mut self, view: &mut View<'_>, frame: u32, key: u64) {
+        let place = if self.recall(key) { Place::Main } else { Place::Small };
+        self.push(view, frame, place);
+    }
+
+    fn push(&mut self, view: &mut View<'_>, frame: u32, place: Place) {
+        let queue = if place == Place::Main { &mut self.main } else { &mut self.small };
+        queue.push_back(&mut ByQueue(view.links), frame);
+        view.links[frame as usize].set_place(place);
+    }
+
+    pub(super) fn remove(&mut self, view: &mut View<'_>, frame: u32) {
+        let in_main = view.links[frame as usize].place() == Place::Main;
+        let queue = if in_main { &mut self.main } else { &mut self.small };
+        queue.remove(&mut ByQueue(view.links), frame);
+    }
+
+    pub(super) fn victim(&mut self, view: &mut View<'_>) -> Option<u32> {
+        if self.small.len() > self.small_target || self.main.len() == 0 {
+            self.victim_of_small(view).or_else(|| self.victim_of_main(view))
+        } else {
+            self.victim_of_main(view).or_else(|| self.victim_of_small(view))
+        }
+    }
+
+    /// Looks at each page of the small queue once.
+    fn victim_of_small(&mut self, view: &mut View<'_>) -> Option<u32> {
+        let mut at = self.small.front();
+        while let Some(frame) = at {
+            at = ByQueue(view.links).next(frame);
+            if view.page(frame).references.load(Relaxed) > 0 {
+                view.page(frame).references.store(0, Relaxed);
+                self.small.remove(&mut ByQueue(view.links), frame);
+                self.push(view, frame, Place::Main);
+            } else if view.page(frame).try_evict() {
+                self.small.remove(&mut ByQueue(view.links), frame);
+                self.remember(view, frame);
+                return Some(frame);
+            }
+        }
+        None
+    }
+
+    /// Looks at each page of the main queue once for each reference that it can have, and once more.
+    fn victim_of_main(&mut self, view: &mut View<'_>) -> Option<u32> {
+        for _ in 0..self.main.len() * (u32::from(super::MOST_REFERENCES) + 1) {
+            let frame = self.main.pop_front(&mut ByQueue(view.links))?;
+            let references = view.page(frame).references.load(Relaxed);
+            if references == 0 && view.page(frame).try_evict() {
+                return Some(frame);
+            }
+            view.page(frame).references.store(references.saturating_sub(1), Relaxed);
+            self.main.push_back(&mut ByQueue(view.links), frame);
+        }
+        None
+    }
+
+    fn ghost(&mut self, key: u64) -> (&mut GhostEntry, u32) {
+        let at = key as usize & (self.ghosts.len() - 1);
+        (&mut self.ghosts[at], (key >> 32) as u32 | 1)
+    }
+
+    fn remember(&mut self, view: &View<'_>, frame: u32) {
+        let (object, index) = view.page(frame).identity();
+        self.departures = self.departures.wrapping_add(1);
+        let when = self.departures;
+        let (ghost, name) = self.ghost(crate::page_table::mix(object, index));
+        *ghost = GhostEntry { name, when };
+    }
+
+    fn recall(&mut self, key: u64) -> bool {
+        let (now, memory) = (self.departures, self.memory);
+        let (ghost, name) = self.ghost(key);
+        ghost.name == name && now.wrapping_sub(ghost.when) <= memory
+    }
+}

@@ -1,0 +1,257 @@
+//! Resident pages: the state under the one lock of a kernel's memory, and the only code that changes it.
+//!
+//! Who calls it: `fault` (a miss), `wired`, `pagedaemon`, `boot`. A hit does not come here (but LRU's).
+//!
+//! The lock is held for moments: never across I/O, never while waiting. It is the innermost lock of the kernel but for
+//! the wait channels'.
+//!
+//! RE-1. A frame is in one place: fresh, free, a policy's queue, or wired. RE-2. A page is in the hash, in its object's
+//! list and in the policy's queue, or in none of them.
+
+use crate::list::{Linked, List};
+use crate::object::{ObjectId, Objects};
+use crate::page::{FrameNo, PageIndex};
+use crate::page_queue::{ByObject, ByQueue, PageLinks, Place};
+use crate::page_table::{PageTable, mix};
+use crate::policy::{Policy, Touch, View};
+use crate::region::Table;
+
+/// Looks at this many of an object's oldest pages for one to recycle (F4, F6): as many as a largest reservation pins,
+/// and as many again.
+const SELF_RECYCLE_LOOKS: u32 = 2 * crate::gate::LARGEST;
+
+pub(crate) struct Resident {
+    links: Table<PageLinks>,
+    pub(crate) objects: Objects,
+    policy: Policy,
+    free: List,
+    /// Frames from here on were never used, but for those that are wired.
+    fresh: u32,
+    object_share: u32,
+    pub(crate) used: u32,
+    pub(crate) most_used: u32,
+    pub(crate) evictions: u64,
+    pub(crate) evictions_self: u64,
+    pub(crate) evictions_daemon: u64,
+    pub(crate) read_ahead: u64,
+}
+
+impl Resident {
+    pub(crate) fn new(
+        links: Table<PageLinks>,
+        objects: Objects,
+        policy: Policy,
+        object_share: u32,
+    ) -> Resident {
+        Resident {
+            links,
+            objects,
+            policy,
+            free: List::default(),
+            fresh: 0,
+            object_share,
+            used: 0,
+            most_used: 0,
+            evictions: 0,
+            evictions_self: 0,
+            evictions_daemon: 0,
+            read_ahead: 0,
+        }
+    }
+
+    /// A frame for a page of `object`: free, fresh, recycled from the object if it is over its share (F4), or the
+    /// policy's victim. `None` when all are pinned, busy or wired.
+    pub(crate) fn take_frame(&mut self, table: &PageTable, object: ObjectId) -> Option<FrameNo> {
+        let frame = self
+            .take_unused()
+            .or_else(|| self.recycle_own(table, object))
+            .or_else(|| self.evict_victim(table))?;
+        self.used += 1;
+        self.most_used = self.most_used.max(self.used);
+        Some(frame)
+    }
+
+    fn take_unused(&mut self) -> Option<FrameNo> {
+        if let Some(frame) = self.free.pop_front(&mut ByQueue(&mut self.links)) {
+            return Some(FrameNo(frame));
+        }
+        while (self.fresh as usize) < self.links.len() {
+            self.fresh += 1;
+            if self.links[self.fresh as usize - 1].place() == Place::Fresh {
+                return Some(FrameNo(self.fresh - 1));
+            }
+        }
+        None
+    }
+
+    fn recycle_own(&mut self, table: &PageTable, object: ObjectId) -> Option<FrameNo> {
+        let pages = self.objects.get(object).pages;
+        if pages.len() <= self.object_share {
+            return None;
+        }
+        let mut at = pages.front();
+        for _ in 0..SELF_RECYCLE_LOOKS {
+            let frame = at?;
+            if table.page(FrameNo(frame)).try_evict() {
+                self.policy.remove(&mut view(&mut self.links, table), frame);
+                self.evictions_self += 1;
+                return Some(self.forget(table, frame));
+            }
+            at = ByObject(&mut self.links).next(frame);
+        }
+        None
+    }
+
+    fn evict_victim(&mut self, table: &PageTable) -> Option<FrameNo> {
+        let frame = self.policy.victim(&mut view(&mut self.links, table))?;
+        Some(self.forget(table, frame))
+    }
+
+    /// Takes a page that is FREE by now and out of the policy's queue out of hash and object (RE-2).
+    fn forget(&mut self, table: &PageTable, frame: u32) -> FrameNo {
+        let (object, _) = table.page(FrameNo(frame)).identity();
+        table.remove(FrameNo(frame));
+        let object = ObjectId(object);
+        self.objects.get(object).pages.remove(&mut ByObject(&mut self.links), frame);
+        self.objects.page_gone(object);
+        self.used -= 1;
+        self.evictions += 1;
+        FrameNo(frame)
+    }
+
+    /// Gives a frame from [`Resident::take_frame`] its identity, busy (RE-2).
+    pub(crate) fn insert_busy(
+        &mut self,
+        table: &PageTable,
+        touch: &Touch,
+        frame: FrameNo,
+        object: ObjectId,
+        index: PageIndex,
+    ) {
+        let page = table.page(frame);
+        page.begin(object.0, index);
+        touch.arrive(page);
+        table.insert(frame);
+        self.objects.get(object).pages.push_back(&mut ByObject(&mut self.links), frame.0);
+        self.policy.insert(&mut view(&mut self.links, table), frame.0, mix(object.0, index));
+    }
+
+    /// BUSY to FREE, for a page whose read has failed. True if somebody sleeps for it.
+    pub(crate) fn abandon(&mut self, table: &PageTable, frame: FrameNo) -> bool {
+        self.policy.remove(&mut view(&mut self.links, table), frame.0);
+        let frame = self.forget(table, frame.0);
+        self.evictions -= 1;
+        let wanted = table.page(frame).abandon();
+        self.put_free(frame);
+        wanted
+    }
+
+    fn put_free(&mut self, frame: FrameNo) {
+        self.free.push_back(&mut ByQueue(&mut self.links), frame.0);
+        self.links[frame.slot()].set_place(Place::Free);
+    }
+
+    /// Tells the policy of a hit (LRU).
+    pub(crate) fn hit(&mut self, table: &PageTable, frame: FrameNo) {
+        self.policy.hit(&mut view(&mut self.links, table), frame.0);
+    }
+
+    /// Evicts up to `most` pages into the free list, for the daemon's step 2; gives how many.
+    pub(crate) fn evict_to_free(&mut self, table: &PageTable, most: u32) -> u32 {
+        for done in 0..most {
+            let Some(frame) = self.evict_victim(table) else { return done };
+            self.evictions_daemon += 1;
+            self.put_free(frame);
+        }
+        most
+    }
+
+    /// Evicts the pages of `object` that nobody holds and gives the object up; it goes with the last page.
+    pub(crate) fn destroy(&mut self, table: &PageTable, object: ObjectId) {
+        let mut at = self.objects.get(object).pages.front();
+        while let Some(frame) = at {
+            at = ByObject(&mut self.links).next(frame);
+            if table.page(FrameNo(frame)).try_evict() {
+                self.policy.remove(&mut view(&mut self.links, table), frame);
+                let frame = self.forget(table, frame);
+                self.put_free(frame);
+            }
+        }
+        self.objects.destroy(object);
+    }
+
+    /// Wires `run` frames in a row; `None` if there is no row that is free or can be freed at once.
+    ///
+    /// Rows are looked for from the end of the region, so that they do not meet the pages' fresh frames.
+    pub(crate) fn wire(&mut self, table: &PageTable, run: u32) -> Option<FrameNo> {
+        if run == 1 {
+            let frame = self.take_unused().or_else(|| self.evict_victim(table))?;
+            self.put_free(frame);
+            return Some(self.wire_cleared(frame.0, 1));
+        }
+        let mut length = 0;
+        for frame in (0..self.links.len() as u32).rev() {
+            length = if self.clear_for_wiring(table, frame) { length + 1 } else { 0 };
+            if length == run {
+                return Some(self.wire_cleared(frame, run));
+            }
+        }
+        None
+    }
+
+    /// Makes one frame free or leaves it fresh; false if it is in use.
+    fn clear_for_wiring(&mut self, table: &PageTable, frame: u32) -> bool {
+        match self.links[frame as usize].place() {
+            Place::Fresh => frame >= self.fresh,
+            Place::Free => true,
+            Place::Wired => false,
+            Place::Main | Place::Small => {
+                let page = table.page(FrameNo(frame));
+                if !page.try_evict() {
+                    return false;
+                }
+                self.policy.remove(&mut view(&mut self.links, table), frame);
+                let frame = self.forget(table, frame);
+                self.put_free(frame);
+                true
+            }
+        }
+    }
+
+    fn wire_cleared(&mut self, first: u32, run: u32) -> FrameNo {
+        for frame in first..first + run {
+            if self.links[frame as usize].place() == Place::Free {
+                self.free.remove(&mut ByQueue(&mut self.links), frame);
+            }
+            self.links[frame as usize].set_place(Place::Wired);
+        }
+        self.used += run;
+        self.most_used = self.most_used.max(self.used);
+        FrameNo(first)
+    }
+
+    /// Gives wired frames back.
+    pub(crate) fn unwire(&mut self, first: FrameNo, run: u32) {
+        for frame in first.0..first.0 + run {
+            assert!(
+                self.links[frame as usize].place() == Place::Wired,
+                "RE-1: unwired a frame that was not wired"
+            );
+            self.put_free(FrameNo(frame));
+        }
+        self.used -= run;
+    }
+
+    /// Frames that hold a page or may, for the report.
+    pub(crate) fn for_each_page(&self, mut visit: impl FnMut(FrameNo)) {
+        for (frame, links) in self.links.iter().enumerate().take(self.fresh as usize) {
+            if matches!(links.place(), Place::Main | Place::Small) {
+                visit(FrameNo(frame as u32));
+            }
+        }
+    }
+}
+
+fn view<'a>(links: &'a mut Table<PageLinks>, table: &'a PageTable) -> View<'a> {
+    View { links, pages: table.pages() }
+}

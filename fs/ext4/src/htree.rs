@@ -1,0 +1,204 @@
+//! Lookup in an indexed directory: from the hash of a name to the leaf that must hold it.
+//!
+//! Who calls it: `dir::lookup`. Whom it calls: `hash`, `dir` for blocks and their entries, `map` for where they are.
+//!
+//! The tree has a root, up to two levels of nodes between it and the leaves (one without `large_dir`), and leaves,
+//! which are ordinary directory blocks. Names of one hash may fill several leaves in a row: a leaf that continues one
+//! is pointed to with the low bit of the hash set, or begins at the very hash that is looked for. A lookup reads
+//! root, nodes and leaf, so at most four blocks and such continuations.
+//!
+//! A tree that makes no sense (HT-1: unknown hash, a level too many, counts that do not fill the block, a pointer past
+//! the directory or into a hole) is [`Search::Unusable`]; `dir` then looks at all entries, as the kernel does: names
+//! are found in spite of it, and absence is sure. A wrong checksum is an error all the same, and so is a broken leaf.
+//! SipHash trees exist only in directories that are encrypted and folded, which are refused before.
+//!
+//! Bounds: levels are at most three, leaves visited at most the directory's blocks. Pins: two, see `dir`.
+//!
+//! Source: "ext4 Data Structures and Algorithms", hash tree directories.
+#![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
+
+mod node;
+
+pub(crate) use node::RawRootHead;
+
+use crate::dir::{BlockPlace, Dir, Wanted};
+use crate::hash::{CharSign, HashVersion, NameHasher};
+use arrayvec::ArrayVec;
+use core::ops::ControlFlow;
+use node::{IndexNode, Pointer, Reader};
+use rumpcap_host::Result;
+use rumpcap_vfs::InodeNo;
+
+/// Root and levels between it and the leaves, with `large_dir`.
+const LEVELS_MAX: usize = 3;
+/// `indirect_levels` without `large_dir`.
+const SMALL_INDIRECT_MAX: u8 = 1;
+
+/// What a search found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Search {
+    Found(InodeNo),
+    /// The tree is sound as far as it was read, and the name is not in it.
+    Absent,
+    /// HT-1.
+    Unusable,
+}
+
+/// Why there is no going on: nothing more, or nothing sensible.
+enum Step<T> {
+    To(T),
+    End,
+    Unusable,
+}
+
+/// A node on the way from the root to a leaf, and the pointer that was taken.
+#[derive(Clone, Copy)]
+struct Level {
+    node: IndexNode,
+    taken: u32,
+}
+
+/// The way from the root to a leaf.
+struct Path<'d, 'v> {
+    dir: &'d Dir<'d, 'v>,
+    levels: ArrayVec<Level, LEVELS_MAX>,
+    /// How many levels the tree has.
+    depth: usize,
+}
+
+/// Looks `wanted` up.
+///
+/// # Errors
+/// `Checksum`, `Corrupt` (a leaf), `Io`.
+pub(crate) fn search(dir: &Dir<'_, '_>, wanted: &Wanted<'_>) -> Result<Search> {
+    let Some((mut path, hash)) = Path::open(dir, wanted)? else {
+        return Ok(Search::Unusable);
+    };
+    let mut step = path.descend(hash)?;
+    for _ in 0..dir.blocks {
+        let leaf = match step {
+            Step::To(leaf) => leaf,
+            Step::End => return Ok(Search::Absent),
+            Step::Unusable => return Ok(Search::Unusable),
+        };
+        if let Some(ino) = search_leaf(dir, leaf, wanted)? {
+            return Ok(Search::Found(ino));
+        }
+        step = path.next_leaf(hash)?;
+    }
+    Ok(Search::Unusable)
+}
+
+fn search_leaf(dir: &Dir<'_, '_>, leaf: BlockPlace, wanted: &Wanted<'_>) -> Result<Option<InodeNo>> {
+    let mut found = None;
+    let _ = dir.walk_block(leaf, 0, |entry| {
+        if wanted.matches(entry.name) {
+            found = Some(InodeNo(u64::from(entry.ino)));
+            return ControlFlow::Break(());
+        }
+        ControlFlow::Continue(())
+    })?;
+    Ok(found)
+}
+
+impl<'d, 'v> Path<'d, 'v> {
+    /// Reads the root; gives a path of it alone, and the hash of `wanted`.
+    fn open(dir: &'d Dir<'d, 'v>, wanted: &Wanted<'_>) -> Result<Option<(Path<'d, 'v>, u32)>> {
+        let Some(place) = block_of(dir, 0)? else {
+            return Ok(None);
+        };
+        let Some((node, info)) = Reader::new(dir, place).root()? else {
+            return Ok(None);
+        };
+        let sb = &dir.fs.sb;
+        let indirect_max =
+            if sb.features.has_large_dir() { LEVELS_MAX as u8 - 1 } else { SMALL_INDIRECT_MAX };
+        let Some(version) = HashVersion::from_raw(info.hash_version) else {
+            return Ok(None);
+        };
+        if info.indirect_levels > indirect_max {
+            return Ok(None);
+        }
+        let sign = if sb.hash_unsigned { CharSign::Unsigned } else { CharSign::Signed };
+        let hasher = NameHasher { version, sign, seed: sb.hash_seed };
+        let levels = [Level { node, taken: 0 }].into_iter().collect();
+        let depth = usize::from(info.indirect_levels).saturating_add(1);
+        Ok(Some((Path { dir, levels, depth }, hasher.hash(wanted.hashed_bytes()))))
+    }
+
+    /// Goes from the root, the only level so far, to the leaf where names of `hash` begin.
+    fn descend(&mut self, hash: u32) -> Result<Step<BlockPlace>> {
+        loop {
+            let Some(level) = self.levels.last_mut() else {
+                return Ok(Step::Unusable);
+            };
+            let mut reader = Reader::new(self.dir, level.node.place());
+            level.taken = last_not_above(&mut reader, &level.node, hash)?;
+            let pointer = reader.pointer(&level.node, level.taken)?;
+            drop(reader);
+            if let Some(end) = self.go_down(pointer)? {
+                return Ok(end);
+            }
+        }
+    }
+
+    /// Goes to the next leaf, if names of `hash` go on there.
+    fn next_leaf(&mut self, hash: u32) -> Result<Step<BlockPlace>> {
+        while let Some(level) = self.levels.last_mut() {
+            level.taken = level.taken.saturating_add(1);
+            if level.taken >= level.node.count {
+                self.levels.pop();
+                continue;
+            }
+            let mut pointer = Reader::new(self.dir, level.node.place()).pointer(&level.node, level.taken)?;
+            if pointer.hash & !1 != hash {
+                return Ok(Step::End);
+            }
+            loop {
+                if let Some(end) = self.go_down(pointer)? {
+                    return Ok(end);
+                }
+                let Some(level) = self.levels.last() else {
+                    return Ok(Step::Unusable);
+                };
+                pointer = Reader::new(self.dir, level.node.place()).pointer(&level.node, 0)?;
+            }
+        }
+        Ok(Step::End)
+    }
+
+    /// Follows `pointer`: to a leaf, or `None` after one more level. At most [`LEVELS_MAX`] times in a row.
+    fn go_down(&mut self, pointer: Pointer) -> Result<Option<Step<BlockPlace>>> {
+        let Some(place) = block_of(self.dir, pointer.block)? else {
+            return Ok(Some(Step::Unusable));
+        };
+        if self.levels.len() >= self.depth {
+            return Ok(Some(Step::To(place)));
+        }
+        let Some(node) = Reader::new(self.dir, place).inner()? else {
+            return Ok(Some(Step::Unusable));
+        };
+        let pushed = self.levels.try_push(Level { node, taken: 0 });
+        Ok(if pushed.is_ok() { None } else { Some(Step::Unusable) })
+    }
+}
+
+/// The last pointer whose hash is not above `hash`; pointer 0 counts as the lowest.
+fn last_not_above(reader: &mut Reader<'_, '_>, node: &IndexNode, hash: u32) -> Result<u32> {
+    let (mut low, mut high) = (0, node.count);
+    // Invariant: the hash of `low` is not above, that of `high` is (or there is none). Halves each round.
+    while high.saturating_sub(low) > 1 {
+        let middle = low.midpoint(high);
+        if reader.pointer(node, middle)?.hash > hash { high = middle } else { low = middle }
+    }
+    Ok(low)
+}
+
+/// Where block `logical` of the directory is; `None` past its end and in a hole.
+fn block_of(dir: &Dir<'_, '_>, logical: u64) -> Result<Option<BlockPlace>> {
+    if logical >= dir.blocks {
+        return Ok(None);
+    }
+    let physical = dir.fs.map_block(dir.r, dir.node, logical)?;
+    Ok(physical.map(|physical| BlockPlace { logical, physical, ahead: 0 }))
+}

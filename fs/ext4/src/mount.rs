@@ -1,0 +1,112 @@
+//! Mounting: from a device to an [`Ext4`], through the journal where it holds what is not yet in its place.
+//!
+//! Who calls it: the kernel's API. Whom it calls: `super_block`, `journal`, `block` for the overlay.
+//!
+//! Reads the super block, and what the journal needs if it must be replayed; nothing else. The image is never written: a
+//! replay goes into an overlay, in temporary files of the host.
+//!
+//! Memory: the scratch of a replay is wired from the kernel's memory and given back; the overlay takes
+//! `Overlay::MEMORY_BYTES` of heap, once.
+
+use crate::journal::{self, Geometry, MIN_SCRATCH_BYTES, Recovery};
+use crate::layout::{SUPER_BLOCK_BYTES, SUPER_BLOCK_OFFSET};
+use crate::map::Run;
+use crate::{Ext4, MAX_PINS, SuperBlock};
+use rumpcap_block::{BlockDevice, Overlay};
+use rumpcap_host::{Error, Result};
+use rumpcap_vfs::InodeNo;
+use rumpcap_vm::{DeviceObject, PAGE_SIZE, Vm, WiredRun};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// Most frames of scratch for a replay: 256 KiB hold tens of thousands of revoked block numbers and make large requests.
+const SCRATCH_FRAMES_MAX: u32 = 64;
+/// A replay's scratch takes at most this share of a kernel's frames: the rest is for the pages of the journal's map.
+const SCRATCH_SHARE: u32 = 8;
+
+/// How a file system is mounted.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// Look at the file system as it is on the device, without its journal.
+    pub ignore_journal: bool,
+    /// Where the overlay that a journal is replayed into is made; the host's default if `None`.
+    pub temporary_directory: Option<PathBuf>,
+    /// Byte of the device of the super block to use, for one whose primary is lost; `None` for the primary.
+    pub super_block_offset: Option<u64>,
+}
+
+impl Ext4 {
+    /// Mounts the file system on `device` under the kernel `vm`, for reading.
+    ///
+    /// # Errors
+    /// `NotAFileSystem`; `Unsupported` for a feature or journal that is known and cannot be read, `UnknownFeature`;
+    /// `ShortDevice`; `Corrupt`, `Checksum`; `Io`; `Host` when there is no room for the overlay.
+    pub fn mount(vm: &Arc<Vm>, device: Arc<dyn BlockDevice>, options: &Options) -> Result<Ext4> {
+        let fs = Ext4::over(vm, Arc::clone(&device), options)?;
+        if options.ignore_journal {
+            return Ok(fs);
+        }
+        if fs.sb.features.has_journal() && fs.sb.journal_inode == 0 {
+            return Err(Error::Unsupported { what: "external journal device" });
+        }
+        if !fs.sb.features.has_needs_recovery() {
+            return Ok(fs);
+        }
+        let directory = options.temporary_directory.clone().unwrap_or_else(std::env::temp_dir);
+        let overlay = Arc::new(Overlay::new(device, &directory)?);
+        let recovery = fs.recover_into(vm, &*overlay)?;
+        drop(fs);
+        Ok(Ext4 { recovery: Some(recovery), ..Ext4::over(vm, overlay, options)? })
+    }
+
+    /// The file system as it is on `device`.
+    fn over(vm: &Arc<Vm>, device: Arc<dyn BlockDevice>, options: &Options) -> Result<Ext4> {
+        let device = DeviceObject::attach(vm, device)?;
+        let offset = options.super_block_offset.unwrap_or(SUPER_BLOCK_OFFSET);
+        let have = device.len_bytes();
+        if offset.checked_add(SUPER_BLOCK_BYTES as u64).is_none_or(|end| end > have) {
+            return Err(Error::NotAFileSystem);
+        }
+        let mut bytes = [0; SUPER_BLOCK_BYTES];
+        device.copy(&vm.reserve(1), offset, &mut bytes)?;
+        let sb = SuperBlock::parse(&bytes, offset)?;
+        let need = sb.len_bytes();
+        if need > have {
+            return Err(Error::ShortDevice { need, have });
+        }
+        Ok(Ext4 { device, sb, super_block_offset: offset, recovery: None })
+    }
+
+    /// Replays the journal of this file system, which is over the untouched device, into `overlay`.
+    fn recover_into(&self, vm: &Arc<Vm>, overlay: &dyn BlockDevice) -> Result<Recovery> {
+        let mut scratch = scratch(vm)?;
+        let r = vm.reserve(MAX_PINS);
+        let node = self.inode(&r, InodeNo(u64::from(self.sb.journal_inode)), 0)?;
+        let mut map = |logical: u32| match self.run(&r, &node, u64::from(logical))? {
+            Run::Blocks { first, count } => {
+                let len_blocks = u32::try_from(count).unwrap_or(u32::MAX);
+                Ok(journal::Run { first_block: first, len_blocks })
+            }
+            Run::Hole { .. } => Err(Error::Corrupt { what: "journal: hole", at: u64::from(logical) }),
+        };
+        let blocks = node.attributes.size_bytes >> self.sb.block_log;
+        let geometry = Geometry {
+            block_size_bytes: self.sb.block_size,
+            blocks: self.sb.blocks_count,
+            journal_blocks: u32::try_from(blocks).unwrap_or(u32::MAX),
+        };
+        journal::recover(overlay, &mut map, &geometry, &mut scratch)
+    }
+}
+
+/// As much scratch as its share of the kernel's memory allows, less where so much cannot be wired.
+fn scratch(vm: &Arc<Vm>) -> Result<WiredRun> {
+    const FRAMES_MIN: u32 = MIN_SCRATCH_BYTES.div_ceil(PAGE_SIZE) as u32;
+    let mut frames = (vm.plan().frames / SCRATCH_SHARE).clamp(FRAMES_MIN, SCRATCH_FRAMES_MAX);
+    loop {
+        match WiredRun::buffer(vm, frames, "journal recovery") {
+            Err(Error::NoMemory { .. }) if frames > FRAMES_MIN => frames = (frames / 2).max(FRAMES_MIN),
+            result => return result,
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! `cargo xtask test`: sets up what the tests need, runs all of them, and counts.
+//!
+//! The last line on stdout is `N passed, N failed, N skipped`. Skipped are tests marked `#[ignore]` and those that
+//! found that they cannot run here (no root, no loop device): such a test appends `name: reason` to the file named by
+//! the environment variable `RUMPCAP_SKIP_LOG` and returns.
+//!
+//! Failure: a test that fails, a crate that does not compile, and a run without any test all fail the task.
+
+mod tally;
+
+use crate::{Result, setup, workspace};
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use tally::Tally;
+
+/// Options of the task.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Further arguments for the test programs, e.g. part of a test's name
+    #[arg(last = true)]
+    arguments: Vec<String>,
+}
+
+/// Runs all tests of the workspace.
+pub(crate) fn run(args: &Args) -> Result {
+    let prepared = setup::ensure(setup::FOR_TEST);
+    let mut tally = Tally::default();
+    let ran = prepared.and_then(|()| run_all(args, &mut tally));
+    for (reason, tests) in tally.reasons() {
+        println!("skipped {tests}: {reason}");
+    }
+    if let Err(why) = &ran {
+        eprintln!("xtask: {why}");
+    }
+    println!("{tally}");
+    ran.map_err(|_| "the tests did not pass".into())
+}
+
+fn run_all(args: &Args, tally: &mut Tally) -> Result {
+    let target = workspace::metadata(&["--no-deps"])?.target_directory;
+    std::fs::create_dir_all(&target)?;
+    let skip_log = target.join(format!("skipped-tests-{}.log", std::process::id()));
+    std::fs::write(&skip_log, "")?;
+
+    let mut succeeded = run_tests(tests_of_all(), args, &skip_log, tally)?;
+    succeeded &= run_tests(interleavings(&target), args, &skip_log, tally)?;
+
+    tally.see_skip_log(&std::fs::read_to_string(&skip_log)?);
+    std::fs::remove_file(&skip_log)?;
+    match (succeeded, tally.failed(), tally.ran()) {
+        (true, 0, 1..) => Ok(()),
+        (_, 1.., _) => Err("there are tests that failed".into()),
+        (false, 0, _) => Err("cargo test failed, see above".into()),
+        (true, 0, 0) => Err("no test ran".into()),
+    }
+}
+
+/// Every test of the workspace, documentation included.
+fn tests_of_all() -> Command {
+    let mut command = workspace::cargo();
+    command.args(["test", "--workspace", "--locked", "--no-fail-fast"]);
+    command
+}
+
+/// The tests under the model checker. It replaces the locks of all crates, so these are built apart.
+fn interleavings(target: &Path) -> Command {
+    let mut flags = std::env::var("RUSTFLAGS").unwrap_or_default();
+    flags.push_str(" --cfg shuttle");
+    let mut command = workspace::cargo();
+    command.args(["test", "--package", "rumpcap-vm", "--locked", "--no-fail-fast", "--test", "shuttle"]);
+    command.arg("--target-dir").arg(target.join("shuttle")).env("RUSTFLAGS", flags.trim());
+    command
+}
+
+/// Runs one `cargo test`, passes its output on and counts. Gives whether it succeeded.
+fn run_tests(mut command: Command, args: &Args, skip_log: &Path, tally: &mut Tally) -> Result<bool> {
+    command.arg("--").args(&args.arguments);
+    command.env("PATH", setup::search_path()).env("RUMPCAP_SKIP_LOG", skip_log);
+    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
+    if let Some(output) = child.stdout.take() {
+        pass_on(&mut BufReader::new(output), tally)?;
+    }
+    Ok(child.wait()?.success())
+}
+
+/// Copies lines to stdout as they come. Test programs may print bytes that are no UTF-8.
+fn pass_on(output: &mut impl BufRead, tally: &mut Tally) -> Result {
+    let mut line = Vec::new();
+    let mut stdout = std::io::stdout().lock();
+    while output.read_until(b'\n', &mut line)? > 0 {
+        stdout.write_all(&line)?;
+        tally.see_line(String::from_utf8_lossy(&line).trim_end());
+        line.clear();
+    }
+    tally.close();
+    Ok(())
+}
