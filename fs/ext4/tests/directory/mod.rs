@@ -113,7 +113,7 @@ pub fn check_directory(mounted: &Mounted, node: &Node, expected: &BTreeMap<Vec<u
         let name_text = String::from_utf8_lossy(name);
         assert_eq!(lookup(mounted, node, name), Ok(ino), "{what}: {name_text}");
         let mut other = name.clone();
-        *other.last_mut().expect("names are not empty") ^= 1;
+        *other.first_mut().expect("names are not empty") ^= 1;
         if !expected.contains_key(&other) {
             let found = lookup(mounted, node, &other);
             assert_eq!(found, Err(rumpcap_host::Error::NotFound), "{what}: not {name_text}");
