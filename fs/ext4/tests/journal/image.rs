@@ -78,7 +78,9 @@ impl Image {
     }
 
     pub fn geometry(&self) -> Geometry {
-        let header = run("dumpe2fs", &["-h", path_text(&self.path)]);
+        // It fails after the header where the journal is damaged.
+        let header = run_any("dumpe2fs", &["-h", path_text(&self.path)]);
+        let header = String::from_utf8_lossy(&header.stdout).into_owned();
         let number = |name: &str| -> u64 {
             let line = header.lines().find(|line| line.starts_with(name));
             let value = line.and_then(|line| line.split(':').nth(1)).map(str::trim);
@@ -97,17 +99,22 @@ impl Image {
 
     /// The block map of the journal, as debugfs lists it.
     pub fn journal_map(&self) -> impl FnMut(u32) -> Result<Run> + use<> {
-        let inode = debugfs(&self.path, "stat <8>\n");
-        let list = inode.split("EXTENTS:").nth(1).or_else(|| inode.split("BLOCKS:").nth(1));
-        let list = list.unwrap_or_else(|| panic!("no block list in {inode}"));
-        let runs: Vec<(u32, Run)> = list.split([',', '\n']).filter_map(parse_run).collect();
-        assert!(!runs.is_empty(), "{inode}");
+        let runs = self.journal_runs();
         move |logical| {
             let inside = |(from, run): &&(u32, Run)| (*from..from + run.len_blocks).contains(&logical);
             let (from, run) = runs.iter().find(inside).ok_or(Error::Corrupt { what: "hole", at: 0 })?;
             let within = logical - from;
             Ok(Run { first_block: run.first_block + u64::from(within), len_blocks: run.len_blocks - within })
         }
+    }
+
+    fn journal_runs(&self) -> Vec<(u32, Run)> {
+        let inode = debugfs(&self.path, "stat <8>\n");
+        let list = inode.split("EXTENTS:").nth(1).or_else(|| inode.split("BLOCKS:").nth(1));
+        let list = list.unwrap_or_else(|| panic!("no block list in {inode}"));
+        let runs: Vec<(u32, Run)> = list.split([',', '\n']).filter_map(parse_run).collect();
+        assert!(!runs.is_empty(), "{inode}");
+        runs
     }
 
     /// Byte offset of a block of the journal.

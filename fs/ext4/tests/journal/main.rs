@@ -1,7 +1,9 @@
 //! Recovery of real journals, against e2fsck and the kernel.
 
+mod damage;
 mod image;
 mod oracle;
+mod written;
 
 use image::{Image, Mounted, can_mount};
 use oracle::{check, check_against_kernel};
@@ -98,6 +100,25 @@ fn checksum_version_3() {
 #[test]
 fn checksum_version_3_with_64_bit_tags() {
     kernel_made(&["-t", "ext4", "-b", "4096", "-O", "metadata_csum,64bit", "-J", "size=8"], "data=ordered");
+}
+
+/// Fast commits are told of; what they changed is not in the overlay.
+#[test]
+fn fast_commits_are_counted() {
+    if !can_mount() {
+        return;
+    }
+    let image = Image::new(&["-t", "ext4", "-b", "4096", "-O", "fast_commit", "-J", "size=16"], "64M");
+    let mounted = Mounted::new(&image.path, "data=ordered");
+    std::fs::write(mounted.root.join("first"), "1").unwrap();
+    mounted.commit();
+    assert_eq!(check(&image.crash()).fast_commits, 0);
+    for i in 1..4 {
+        let file = std::fs::File::create(mounted.root.join(format!("fast{i}"))).unwrap();
+        file.sync_all().unwrap();
+        let (_, recovery) = oracle::recover(&image.crash(), 4096);
+        assert_eq!(recovery.unwrap().fast_commits, i);
+    }
 }
 
 #[test]
