@@ -1,4 +1,6 @@
 //! Directories that are not plain: inline, casefolded, encrypted; and broken ones.
+// A step that fails is a test that fails.
+#![allow(clippy::unwrap_used)]
 
 mod directory;
 mod support;

@@ -1,4 +1,6 @@
 //! Extended attributes: as the kernel of this host gives them, or debugfs where that mounts no such image.
+// A step that fails is a test that fails.
+#![allow(clippy::unwrap_used)]
 
 mod directory;
 mod support;

@@ -1,5 +1,5 @@
 //! Listings and lookups as a test sees them, and the same from debugfs.
-#![allow(dead_code)]
+#![allow(dead_code, clippy::unwrap_used)]
 
 use crate::support::{Image, Mounted};
 use core::ops::ControlFlow;
