@@ -1,8 +1,8 @@
 //! `cargo xtask test`: sets up what the tests need, runs all of them, and counts.
 //!
 //! The last line on stdout is `N passed, N failed, N skipped`. Skipped are tests marked `#[ignore]` and those that
-//! found that they cannot run here (no root, no loop device): such a test appends `name: reason` to the file named by
-//! the environment variable `RUMPCAP_SKIP_LOG` and returns.
+//! found that they cannot run here (no root, no loop device): such a test appends a line `name<tab>reason` to the file
+//! named by the environment variable `RUMPCAP_SKIP_LOG` and returns.
 //!
 //! Failure: a test that fails, a crate that does not compile, and a run without any test all fail the task.
 
