@@ -137,7 +137,9 @@ impl Walk {
                 self.read_run();
                 continue;
             }
-            let Some(level) = self.levels.last_mut() else { return Ok(None) };
+            if self.levels.is_empty() {
+                return Ok(None);
+            }
             if self.levels_too_deep() {
                 self.levels.pop();
             } else if !self.levels.last().is_some_and(|level| level.scan.is_done()) {

@@ -235,6 +235,7 @@ impl BusyPages<'_> {
     }
 
     fn fill<'r>(mut self, r: &'r Reservation<'_>, pager: &dyn Pager) -> Result<PageRef<'r>> {
+        self.frames.iter().for_each(|frame| self.vm.frames.about_to_fill(*frame));
         let filled = pager.get(&mut self);
         if filled.is_err() && self.frames.len() > 1 {
             self.abandon_from(1);

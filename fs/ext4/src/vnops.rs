@@ -20,8 +20,7 @@ impl FileSystem for Ext4 {
     }
 
     fn inodes_per_page(&self) -> u32 {
-        let per_page = PAGE_SIZE as u32 / u32::from(self.sb.inode_size).max(1);
-        per_page.max(1)
+        (PAGE_SIZE as u32 >> self.sb.inode_size.trailing_zeros()).max(1)
     }
 
     fn root(&self) -> InodeNo {

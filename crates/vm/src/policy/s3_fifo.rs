@@ -120,7 +120,7 @@ impl S3Fifo {
         let (object, index) = view.page(frame).identity();
         self.departures = self.departures.wrapping_add(1);
         let when = self.departures;
-        let (ghost, name) = self.ghost(crate::page_table::mix(object, index));
+        let (ghost, name) = self.ghost(view.table.mix(object, index));
         *ghost = GhostEntry { name, when };
     }
 

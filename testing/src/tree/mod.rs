@@ -1,0 +1,121 @@
+//! Fills a directory (of a mounted image, or of the host for `mke2fs -d`) with files of every sort.
+//!
+//! Who calls it: [`crate::images::build`]. What a file system cannot hold (an attribute that is too large for it, a date
+//! that its inodes have no bits for) is left out; any other failure ends the test that wanted the image. What came
+//! out is never taken from here: the oracles read it from the image.
+
+mod attributes;
+mod directories;
+mod files;
+mod links;
+mod special;
+
+use crate::images::{Kind, Spec, Tree};
+use rustix::io::Errno;
+use std::path::Path;
+
+/// What the place that is filled can hold.
+#[derive(Clone, Copy, Debug)]
+pub struct Room {
+    /// Bytes of a block of the image.
+    pub block_bytes: u64,
+    /// The largest file, holes included.
+    pub largest_file_bytes: u64,
+    /// Whether the image maps by extents.
+    pub extents: bool,
+    /// Whether it is a mounted image (and not a directory to copy from).
+    pub mounted: bool,
+    /// Whether device files and others' files may be made.
+    pub root: bool,
+    /// Entries of the largest directory.
+    pub many: u32,
+}
+
+impl Room {
+    /// A mounted image of `spec`.
+    pub fn mounted(spec: &Spec) -> Room {
+        let extents = spec.kind == Kind::Ext4 && !spec.features.contains("^extent");
+        let block = u64::from(spec.block_bytes);
+        // The triple indirect block ends there; extents count blocks in 32 bits.
+        let pointers = block / 4;
+        let mapped = (12 + pointers + pointers.pow(2) + pointers.pow(3)).min(u64::from(u32::MAX));
+        let largest = if extents { block * u64::from(u32::MAX) } else { block * mapped };
+        Room { block_bytes: block, largest_file_bytes: largest, extents, mounted: true, root: true, many: 2000 }
+    }
+
+    /// A directory of the host that becomes an image of `spec`. Its files are read by tools that do not know holes.
+    pub fn host(spec: &Spec) -> Room {
+        let room = Room::mounted(spec);
+        Room {
+            largest_file_bytes: room.largest_file_bytes.min(72 << 20),
+            mounted: false,
+            root: crate::tools::is_root(),
+            many: 1000,
+            ..room
+        }
+    }
+}
+
+/// Fills `top` with `tree`.
+///
+/// # Panics
+/// When a file cannot be made for no good reason.
+pub fn fill(tree: Tree, top: &Path, room: &Room) {
+    match tree {
+        Tree::Rich => rich(top, room),
+        Tree::Small => small(top, room),
+        Tree::Names(count) => directories::names_of_all_bytes(&top.join("names"), count),
+        Tree::LongNames(count) => directories::long_names(&top.join("long"), count),
+        Tree::Extents(count) => files::every_other_block(&top.join("extents"), room, count),
+        Tree::Casefold => directories::casefold(top),
+        Tree::Encrypted => special::encrypted(top, room),
+        Tree::Empty => {}
+    }
+}
+
+/// Everything.
+pub fn rich(top: &Path, room: &Room) {
+    files::sizes(&top.join("sizes"));
+    files::holes(&top.join("holes"), room);
+    files::fragmented(&top.join("fragmented"), room);
+    links::symbolic(&top.join("symlinks"), room);
+    links::hard(&top.join("hard"));
+    special::devices(&top.join("special"), room);
+    directories::sizes(&top.join("directories"), room);
+    directories::odd_names(&top.join("names"));
+    directories::deep(&top.join("deep"));
+    attributes::times(&top.join("times"));
+    attributes::owners_and_modes(&top.join("owners"), room);
+    attributes::extended(&top.join("xattrs"), room);
+    attributes::access_lists(&top.join("acls"));
+    attributes::flags(&top.join("flags"), room);
+}
+
+/// Some of each.
+pub fn small(top: &Path, room: &Room) {
+    let few = Room { many: 300, largest_file_bytes: room.largest_file_bytes.min(72 << 20), ..*room };
+    files::few(&top.join("files"), &few);
+    links::few(&top.join("links"));
+    directories::few(&top.join("directories"), &few);
+    attributes::few(&top.join("xattrs"), &few);
+    if few.root {
+        special::devices(&top.join("special"), &few);
+    }
+}
+
+/// Passes on what worked; gives `None` for an errno that is among `tolerated`.
+fn attempt<T>(what: &str, result: Result<T, Errno>, tolerated: &[Errno]) -> Option<T> {
+    match result {
+        Ok(value) => Some(value),
+        Err(errno) if tolerated.contains(&errno) => None,
+        Err(errno) => panic!("{what}: {errno}"),
+    }
+}
+
+fn make_directory(path: &Path) {
+    std::fs::create_dir_all(path).unwrap_or_else(|e| panic!("making {}: {e}", path.display()));
+}
+
+fn write_file(path: &Path, content: &[u8]) {
+    std::fs::write(path, content).unwrap_or_else(|e| panic!("writing {}: {e}", path.display()));
+}
