@@ -5,7 +5,8 @@
 //! Format: POSIX.1-2017 "pax Interchange Format". A record is written only where the plain header cannot hold a value, so that an archive
 //! of plain files is plain. Besides the standard: `SCHILY.xattr.NAME` holds an extended attribute (star, GNU tar, libarchive) and `SCHILY.acl.access`
 //! and `SCHILY.acl.default` an access control list, a file with holes is
-//! in GNU's sparse format 1.0 (GNU tar manual, "Storing Sparse Files"), `hdrcharset=BINARY` stands before names that are not UTF-8.
+//! in GNU's sparse format 1.0 (GNU tar manual, "Storing Sparse Files"). Names are written byte by byte, UTF-8 or not, as GNU tar does; it
+//! warns of the standard's `hdrcharset`, so that is left out.
 //! Names with `..` or a leading `/` are the caller's to refuse.
 //! Memory: the records of one member.
 
@@ -124,10 +125,6 @@ impl<W: Write> Archive<W> {
         };
         let too_long = |name: &[u8]| name.len() > 100;
         let user_fits = member.user.len() < 32 && member.group.len() < 32;
-        let recorded = [(member.name, too_long(member.name)), (link, too_long(link))];
-        if recorded.iter().any(|(name, is)| *is && std::str::from_utf8(name).is_err()) {
-            records.push(b"hdrcharset", b"BINARY");
-        }
         if let Some(real) = real {
             records.push(b"GNU.sparse.major", b"1");
             records.push(b"GNU.sparse.minor", b"0");

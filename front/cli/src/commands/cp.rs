@@ -44,7 +44,7 @@ Examples:
 
 /// Options of `cp`.
 #[derive(Debug, Args)]
-#[command(after_help = EXAMPLES)]
+#[command(args_override_self = true, after_help = EXAMPLES)]
 pub struct CpArgs {
     /// Directories with all that is in them; symbolic links are copied as links
     #[arg(short = 'r', short_alias = 'R', long)]

@@ -33,7 +33,7 @@ Examples:
 
 /// Options of `du`.
 #[derive(Debug, Args)]
-#[command(after_help = EXAMPLES, disable_help_flag = true)]
+#[command(args_override_self = true, after_help = EXAMPLES, disable_help_flag = true)]
 pub struct DuArgs {
     /// One sum for each argument
     #[arg(short = 's', long, conflicts_with_all = ["all", "max_depth"])]

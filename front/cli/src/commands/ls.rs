@@ -34,7 +34,7 @@ Examples:
 
 /// Options of `ls`.
 #[derive(Debug, Args)]
-#[command(after_help = EXAMPLES, disable_help_flag = true)]
+#[command(args_override_self = true, after_help = EXAMPLES, disable_help_flag = true)]
 pub struct LsArgs {
     /// One line per entry with its attributes
     #[arg(short = 'l', long)]

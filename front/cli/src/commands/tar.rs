@@ -35,7 +35,7 @@ Examples:
 
 /// Options of `tar`.
 #[derive(Debug, Args)]
-#[command(after_help = EXAMPLES)]
+#[command(args_override_self = true, after_help = EXAMPLES)]
 pub struct TarArgs {
     /// Write to this file instead of standard output
     #[arg(short = 'o', short_alias = 'f', long, value_name = "FILE")]
