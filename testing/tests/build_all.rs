@@ -9,9 +9,18 @@ fn all() {
             let built = t.elapsed();
             let t = std::time::Instant::now();
             let (d, by) = oracle::describe(&image);
-            let unk = d.entries.values().filter(|e| e.content.is_none() && e.mode & 0o170000 == 0o100000).count();
-            eprintln!("{}: built {:?} described {:?} by {by}: {} entries, {unk} without content", spec.name, built, t.elapsed(), d.entries.len());
+            let unk =
+                d.entries.values().filter(|e| e.content.is_none() && e.mode & 0o170000 == 0o100000).count();
+            eprintln!(
+                "{}: built {:?} described {:?} by {by}: {} entries, {unk} without content",
+                spec.name,
+                built,
+                t.elapsed(),
+                d.entries.len()
+            );
         });
-        if r.is_err() { eprintln!("FAILED {}", spec.name); }
+        if r.is_err() {
+            eprintln!("FAILED {}", spec.name);
+        }
     }
 }

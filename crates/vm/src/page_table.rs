@@ -57,10 +57,6 @@ impl PageTable {
         &self.pages[frame.slot()]
     }
 
-    pub(crate) fn pages(&self) -> &[Page] {
-        &self.pages
-    }
-
     fn bucket(&self, object: u32, index: PageIndex) -> &AtomicU32 {
         &self.buckets[self.mix(object, index) as usize & (self.buckets.len() - 1)]
     }

@@ -81,6 +81,14 @@ impl Policy {
         }
     }
 
+    /// Whether the page identified by `key` was asked for, or here, lately. Notes that it was asked for now.
+    pub(crate) fn asked_lately(&mut self, key: u64) -> bool {
+        match self {
+            Policy::Lru(_) => true,
+            Policy::S3Fifo(s3) => s3.asked_lately(key),
+        }
+    }
+
     /// A page was hit; only for policies whose [`Touch`] says that they must be told.
     pub(crate) fn hit(&mut self, view: &mut View<'_>, frame: u32) {
         if let Policy::Lru(lru) = self {

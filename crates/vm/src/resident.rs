@@ -151,6 +151,11 @@ impl Resident {
         self.links[frame.slot()].set_place(Place::Free);
     }
 
+    /// Whether the policy remembers the page; it is told that it was asked for now.
+    pub(crate) fn asked_lately(&mut self, key: u64) -> bool {
+        self.policy.asked_lately(key)
+    }
+
     /// Tells the policy of a hit (LRU).
     pub(crate) fn hit(&mut self, table: &PageTable, frame: FrameNo) {
         self.policy.hit(&mut view(&mut self.links, table), frame.0);

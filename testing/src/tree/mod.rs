@@ -40,7 +40,14 @@ impl Room {
         let pointers = block / 4;
         let mapped = (12 + pointers + pointers.pow(2) + pointers.pow(3)).min(u64::from(u32::MAX));
         let largest = if extents { block * u64::from(u32::MAX) } else { block * mapped };
-        Room { block_bytes: block, largest_file_bytes: largest, extents, mounted: true, root: true, many: 2000 }
+        Room {
+            block_bytes: block,
+            largest_file_bytes: largest,
+            extents,
+            mounted: true,
+            root: true,
+            many: 2000,
+        }
     }
 
     /// A directory of the host that becomes an image of `spec`. Its files are read by tools that do not know holes.
