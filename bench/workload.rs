@@ -99,7 +99,8 @@ pub struct Options {
 impl Options {
     fn parse() -> Result<Options, String> {
         let mut arguments = std::env::args().skip(1);
-        let workload = arguments.next().ok_or("usage: PROGRAM open|walk|sequential|random IMAGE [--verify] ...")?;
+        let workload =
+            arguments.next().ok_or("usage: PROGRAM open|walk|sequential|random IMAGE [--verify] ...")?;
         let image = PathBuf::from(arguments.next().ok_or("no image")?);
         let (verify, words): (Vec<_>, Vec<_>) = arguments.partition(|word| word == "--verify");
         let check = if verify.is_empty() { Check::OneWordPerPage } else { Check::AllBytes };
@@ -195,7 +196,8 @@ fn report(
     error: Option<String>,
 ) {
     let number = |value: Option<u64>| value.map_or("null".to_owned(), |value| value.to_string());
-    let error = error.map_or("null".to_owned(), |why| format!("\"{}\"", why.escape_default()).replace("\\'", "'"));
+    let error =
+        error.map_or("null".to_owned(), |why| format!("\"{}\"", why.escape_default()).replace("\\'", "'"));
     println!(
         "{{\"open_seconds\":{open_seconds},\"seconds\":{seconds},\"entries\":{},\"bytes\":{},\"checksum\":\"{:016x}\",\
          \"open_image_bytes\":{},\"image_reads\":{},\"image_bytes\":{},\"error\":{error}{more}}}",

@@ -72,7 +72,8 @@ unsafe impl GlobalAlloc for CountingAllocator {
 pub fn measure<T>(work: impl FnOnce() -> T) -> (T, Heap) {
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
     let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    let (allocations, bytes, live) = (ALLOCATIONS.load(Relaxed), BYTES.load(Relaxed), LIVE_BYTES.load(Relaxed));
+    let (allocations, bytes, live) =
+        (ALLOCATIONS.load(Relaxed), BYTES.load(Relaxed), LIVE_BYTES.load(Relaxed));
     PEAK_BYTES.store(live, Relaxed);
     let result = work();
     let heap = Heap {

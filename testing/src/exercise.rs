@@ -91,7 +91,10 @@ impl Outcome {
         let mut buffer = [0; 32 << 10];
         for at in [0, size / 7, size / 3, size / 2, size.saturating_sub(5000), size, u64::MAX - 10] {
             if let Some(read) = self.count(file.read_at(&mut buffer, at)) {
-                assert!(read <= buffer.len() && at.saturating_add(read as u64) <= size.max(at), "too long a read");
+                assert!(
+                    read <= buffer.len() && at.saturating_add(read as u64) <= size.max(at),
+                    "too long a read"
+                );
                 self.bytes += read as u64;
             }
         }

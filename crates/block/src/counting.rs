@@ -88,6 +88,10 @@ impl BlockDevice for Counting {
         self.base.flush()
     }
 
+    fn is_cached_by_host(&self) -> bool {
+        self.base.is_cached_by_host()
+    }
+
     fn alignment_bytes(&self) -> usize {
         self.base.alignment_bytes()
     }

@@ -42,6 +42,12 @@ pub trait BlockDevice: Send + Sync {
     /// `Io`.
     fn flush(&self) -> Result<()>;
 
+    /// Whether the host keeps what was read in a cache of its own, so that reading it again costs a system call and a
+    /// copy, and no access to a medium.
+    fn is_cached_by_host(&self) -> bool {
+        false
+    }
+
     /// The power of two, in bytes, that offsets, lengths and addresses of requests must be multiples of; 1 when
     /// there is no such rule, as with every device of this crate. At most 4096.
     fn alignment_bytes(&self) -> usize {

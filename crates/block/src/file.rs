@@ -68,6 +68,10 @@ fn is_aligned<B: std::ops::Deref<Target = [u8]>>(buf: &B) -> bool {
 }
 
 impl BlockDevice for FileDevice {
+    fn is_cached_by_host(&self) -> bool {
+        !self.options.direct
+    }
+
     fn len_bytes(&self) -> u64 {
         self.buffered.len_bytes()
     }

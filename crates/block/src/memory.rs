@@ -53,6 +53,10 @@ impl MemoryDevice {
 }
 
 impl BlockDevice for MemoryDevice {
+    fn is_cached_by_host(&self) -> bool {
+        true
+    }
+
     fn len_bytes(&self) -> u64 {
         self.len_bytes
     }

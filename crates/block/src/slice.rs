@@ -91,6 +91,10 @@ impl BlockDevice for Slice {
         self.base.flush()
     }
 
+    fn is_cached_by_host(&self) -> bool {
+        self.base.is_cached_by_host()
+    }
+
     fn alignment_bytes(&self) -> usize {
         self.base.alignment_bytes()
     }

@@ -5,10 +5,6 @@
 
 use crate::{Error, Result};
 
-/// Size at and above which a region asks the host for huge pages: below it a single huge page (2 MiB on the
-/// hosts of today) would be a large part of the limit and be committed whole at the first touch.
-const HUGE_PAGE_REGION_BYTES: usize = 64 << 20;
-
 /// A zeroed, page-aligned range of host memory, given back when dropped.
 pub struct Region(memmap2::MmapMut);
 
@@ -24,17 +20,18 @@ impl Region {
         };
         let mut options = memmap2::MmapOptions::new();
         options.len(len_bytes).no_reserve_swap();
-        let map = options.map_anon().map_err(refused)?;
-        if len_bytes >= HUGE_PAGE_REGION_BYTES {
-            // Advice only: a host without huge pages serves small ones.
-            let _ = map.advise(memmap2::Advice::HugePage);
-        }
-        Ok(Region(map))
+        options.map_anon().map(Region).map_err(refused)
     }
 
     /// First byte.
     pub fn as_mut_ptr(&mut self) -> *mut u8 {
         self.0.as_mut_ptr()
+    }
+
+    /// Commits a part of the region at once, which costs a third of being asked for each of its pages when they are first
+    /// touched. A host that does not know this commits them then.
+    pub fn populate(&self, offset_bytes: usize, len_bytes: usize) {
+        let _ = self.0.advise_range(memmap2::Advice::PopulateWrite, offset_bytes, len_bytes);
     }
 
     /// Length in bytes.

@@ -44,6 +44,10 @@ impl BlockDevice for Counting {
         self.device.flush()
     }
 
+    fn is_cached_by_host(&self) -> bool {
+        self.device.is_cached_by_host()
+    }
+
     fn alignment_bytes(&self) -> usize {
         self.device.alignment_bytes()
     }

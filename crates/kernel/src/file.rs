@@ -73,9 +73,9 @@ impl File {
     /// # Errors
     /// `IsADirectory`, `WrongType`, `Encrypted`, `Corrupt`, `Checksum`, `Io`, `ShortDevice`.
     pub fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<usize> {
-        let r = self.mount.vfs.enter();
+        let r = self.mount.vfs().enter();
         let ahead = if self.sequence.load(Relaxed) == offset { READ_AHEAD_PAGES } else { 0 };
-        let n = self.mount.vfs.read_at(&r, &self.node, offset, buf, ahead)?;
+        let n = self.mount.vfs().read_at(&r, &self.node, offset, buf, ahead)?;
         self.sequence.store(offset.saturating_add(n as u64), Relaxed);
         Ok(n)
     }
@@ -86,8 +86,8 @@ impl File {
     /// # Errors
     /// As [`File::read_at`]; `NoMemory` when so many pages are lent out that others would starve: give some back.
     pub fn lend(&self, offset: u64) -> Result<Option<Lease>> {
-        let r = self.mount.vfs.enter();
-        let Some(page) = self.mount.vfs.lend(&r, &self.node, offset)? else { return Ok(None) };
+        let r = self.mount.vfs().enter();
+        let Some(page) = self.mount.vfs().lend(&r, &self.node, offset)? else { return Ok(None) };
         let start = (offset % PAGE_SIZE as u64) as usize;
         let left = usize::try_from(self.node.attributes.size_bytes - offset).unwrap_or(usize::MAX);
         let end = start.saturating_add(left).min(PAGE_SIZE);
@@ -104,8 +104,8 @@ impl File {
         if left == 0 {
             return Ok(None);
         }
-        let r = self.mount.vfs.enter();
-        let (len, hole) = match self.mount.vfs.fs().map(&r, &self.node, offset)? {
+        let r = self.mount.vfs().enter();
+        let (len, hole) = match self.mount.vfs().fs().map(&r, &self.node, offset)? {
             Extent::Device { len_bytes, .. } => (len_bytes, false),
             Extent::Hole { len_bytes } => (len_bytes, true),
             Extent::Inline => (left, false),

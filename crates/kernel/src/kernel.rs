@@ -90,15 +90,11 @@ impl Kernel {
     /// # Ok::<(), rumpcap::Error>(())
     /// ```
     pub fn mount(&self, device: Arc<dyn BlockDevice>, options: &MountOptions) -> Result<Mount> {
-        Mount::new(&self.vfs, device, options)
+        Mount::new(self.clone(), &self.vfs, device, options)
     }
 
     /// A picture of the kernel's memory.
     pub fn memory_report(&self) -> MemoryReport {
         self.vfs.vm().report()
-    }
-
-    pub(crate) fn of(vfs: &Arc<Vfs>) -> Kernel {
-        Kernel { vfs: vfs.clone() }
     }
 }

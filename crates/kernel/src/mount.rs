@@ -45,34 +45,48 @@ pub struct FileSystemInfo {
 ///
 /// Paths are relative to the mount's root, whether they begin with `/` or not; `..` never leads out of it.
 #[derive(Clone)]
-pub struct Mount {
-    pub(crate) vfs: Arc<rumpcap_vfs::Mount>,
+pub struct Mount(Arc<Inner>);
+
+struct Inner {
+    kernel: Kernel,
+    vfs: rumpcap_vfs::Mount,
     ext4: Arc<Ext4>,
 }
 
 impl Mount {
-    pub(crate) fn new(vfs: &Arc<Vfs>, device: Arc<dyn BlockDevice>, options: &MountOptions) -> Result<Mount> {
+    pub(crate) fn new(
+        kernel: Kernel,
+        vfs: &Arc<Vfs>,
+        device: Arc<dyn BlockDevice>,
+        options: &MountOptions,
+    ) -> Result<Mount> {
         let options = rumpcap_ext4::Options {
             ignore_journal: options.ignore_journal,
             temporary_directory: options.temporary_directory.clone(),
             super_block_offset: options.super_block_offset,
         };
         let ext4 = Arc::new(Ext4::mount(vfs.vm(), device, &options)?);
-        Ok(Mount { vfs: Arc::new(rumpcap_vfs::Mount::new(vfs.clone(), ext4.clone())), ext4 })
+        let vfs = rumpcap_vfs::Mount::new(vfs.clone(), ext4.clone());
+        Ok(Mount(Arc::new(Inner { kernel, vfs, ext4 })))
+    }
+
+    /// The layer below, where every operation begins at the gate.
+    pub(crate) fn vfs(&self) -> &rumpcap_vfs::Mount {
+        &self.0.vfs
     }
 
     /// The kernel that it is mounted in.
-    pub fn kernel(&self) -> Kernel {
-        Kernel::of(self.vfs.vfs())
+    pub fn kernel(&self) -> &Kernel {
+        &self.0.kernel
     }
 
     fn resolve(&self, path: impl AsRef<Path>, follow: Follow) -> Result<Node> {
-        let root = self.vfs.fs().root();
-        self.vfs.resolve(&self.vfs.enter(), root, path.as_ref().as_os_str().as_bytes(), follow)
+        let root = self.0.vfs.fs().root();
+        self.0.vfs.resolve(&self.0.vfs.enter(), root, path.as_ref().as_os_str().as_bytes(), follow)
     }
 
     fn node(&self, ino: u64) -> Result<Node> {
-        self.vfs.node(&self.vfs.enter(), InodeNo(ino))
+        self.0.vfs.node(&self.0.vfs.enter(), InodeNo(ino))
     }
 
     /// Opens a file or directory, following symbolic links.
@@ -149,7 +163,7 @@ impl Mount {
 
     fn link_target(&self, link: &Node) -> Result<PathBuf> {
         let mut target = [0; PATH_MAX];
-        let len = self.vfs.fs().read_link(&self.vfs.enter(), link, &mut target)?;
+        let len = self.0.vfs.fs().read_link(&self.0.vfs.enter(), link, &mut target)?;
         let target = target.get(..len).ok_or(Error::NameTooLong)?;
         Ok(PathBuf::from(OsStr::from_bytes(target)))
     }
@@ -202,8 +216,8 @@ impl Mount {
     pub fn xattrs_ino(&self, ino: u64) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
         let node = self.node(ino)?;
         let mut names = Vec::new();
-        let r = self.vfs.enter();
-        self.vfs.fs().list_xattr(&r, &node, &mut |name, _| {
+        let r = self.0.vfs.enter();
+        self.0.vfs.fs().list_xattr(&r, &node, &mut |name, _| {
             names.push(name.to_vec());
             ControlFlow::Continue(())
         })?;
@@ -221,11 +235,11 @@ impl Mount {
     }
 
     fn xattr(&self, node: &Node, name: &[u8]) -> Result<Vec<u8>> {
-        let r = self.vfs.enter();
-        let len = self.vfs.fs().get_xattr(&r, node, name, &mut [])?;
+        let r = self.0.vfs.enter();
+        let len = self.0.vfs.fs().get_xattr(&r, node, name, &mut [])?;
         let mut value = vec![0; len];
         if len > 0 {
-            self.vfs.fs().get_xattr(&r, node, name, &mut value)?;
+            self.0.vfs.fs().get_xattr(&r, node, name, &mut value)?;
         }
         Ok(value)
     }
@@ -235,7 +249,7 @@ impl Mount {
     /// # Errors
     /// `Io`, `Corrupt`, `Checksum`.
     pub fn stat_fs(&self) -> Result<StatFs> {
-        self.vfs.stat_fs()
+        self.0.vfs.stat_fs()
     }
 
     /// What the file system says of itself.
@@ -243,7 +257,7 @@ impl Mount {
     /// # Errors
     /// `Io`, `Corrupt`.
     pub fn info(&self) -> Result<FileSystemInfo> {
-        let info = self.ext4.info(&self.vfs.enter())?;
+        let info = self.0.ext4.info(&self.0.vfs.enter())?;
         Ok(FileSystemInfo {
             kind: info.kind,
             label: info.label,

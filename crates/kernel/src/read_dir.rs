@@ -42,11 +42,11 @@ impl ReadDir {
     }
 
     fn take_chunk(&mut self) {
-        let r = self.mount.vfs.enter();
+        let r = self.mount.vfs().enter();
         let (mount, chunk, from) = (&self.mount, &mut self.chunk, &mut self.from);
         self.done = true;
         let done = &mut self.done;
-        let outcome = self.mount.vfs.fs().read_dir(&r, &self.dir, *from, &mut |entry| {
+        let outcome = self.mount.vfs().fs().read_dir(&r, &self.dir, *from, &mut |entry| {
             if chunk.len() == CHUNK {
                 *done = false;
                 return ControlFlow::Break(());
@@ -103,7 +103,7 @@ impl DirEntry {
     /// # Errors
     /// `NotFound` for an entry that names a free inode, `Corrupt`, `Checksum`, `Io`.
     pub fn metadata(&self) -> Result<Metadata> {
-        let mount = &self.mount.vfs;
+        let mount = self.mount.vfs();
         Ok(Metadata(mount.node(&mount.enter(), InodeNo(self.ino))?.attributes))
     }
 }

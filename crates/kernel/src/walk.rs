@@ -92,17 +92,17 @@ impl core::error::Error for WalkError {}
 
 impl Walk {
     pub(crate) fn new(mount: &Mount, path: &Path) -> Result<Walk> {
-        let r = mount.vfs.enter();
+        let r = mount.vfs().enter();
         let bytes = path.as_os_str().as_bytes();
-        let start = mount.vfs.resolve(&r, mount.vfs.fs().root(), bytes, Follow::No)?;
-        let most_directories = mount.vfs.fs().stat_fs(&r)?.inodes;
+        let start = mount.vfs().resolve(&r, mount.vfs().fs().root(), bytes, Follow::No)?;
+        let most_directories = mount.vfs().fs().stat_fs(&r)?.inodes;
         drop(r);
         let mut walk = Walk {
             mount: mount.clone(),
             max_depth: usize::MAX,
             path: bytes.to_vec(),
             levels: Vec::new(),
-            batch: Batch::new(mount.vfs.vfs().vm()),
+            batch: Batch::new(mount.vfs().vfs().vm()),
             next: 0,
             run: VecDeque::with_capacity(RUN),
             start: Some(start.attributes),
@@ -137,7 +137,9 @@ impl Walk {
                 self.read_run();
                 continue;
             }
-            let Some(level) = self.levels.last_mut() else { return Ok(None) };
+            if self.levels.is_empty() {
+                return Ok(None);
+            }
             if self.levels_too_deep() {
                 self.levels.pop();
             } else if !self.levels.last().is_some_and(|level| level.scan.is_done()) {
@@ -177,8 +179,8 @@ impl Walk {
 
     /// Reads the inodes of the next entries of the batch.
     fn read_run(&mut self) {
-        let r = self.mount.vfs.enter();
-        let fs = self.mount.vfs.fs();
+        let r = self.mount.vfs().enter();
+        let fs = self.mount.vfs().fs();
         let end = self.batch.len().min(self.next + RUN);
         for at in self.next..end {
             let Some(record) = self.batch.get(at) else { break };
@@ -191,9 +193,9 @@ impl Walk {
     /// The next entries of the directory.
     fn next_batch(&mut self) -> core::result::Result<(), WalkError> {
         let Some(level) = self.levels.last_mut() else { return Ok(()) };
-        let r = self.mount.vfs.enter();
+        let r = self.mount.vfs().enter();
         self.next = 0;
-        let filled = self.batch.fill(&self.mount.vfs, &r, &level.dir, &mut level.scan);
+        let filled = self.batch.fill(self.mount.vfs(), &r, &level.dir, &mut level.scan);
         drop(r);
         self.path.truncate(level.path_len);
         filled.map_err(|error| self.error(error))
@@ -209,10 +211,10 @@ impl Walk {
         if !level.has_subdirectories || depth >= self.max_depth {
             return Ok(false);
         }
-        let r = self.mount.vfs.enter();
+        let r = self.mount.vfs().enter();
         let mut found = None;
         let path = &mut self.path;
-        let scanned = self.mount.vfs.fs().read_dir(&r, &level.dir, level.subdirectories, &mut |entry| {
+        let scanned = self.mount.vfs().fs().read_dir(&r, &level.dir, level.subdirectories, &mut |entry| {
             level.subdirectories = entry.next;
             let may_be = matches!(entry.kind, FileKind::Directory | FileKind::Unknown);
             if !may_be || entry.name == b"." || entry.name == b".." {
@@ -224,7 +226,7 @@ impl Walk {
         });
         // An error of the directory was told when its entries were read.
         let (Some(ino), Ok(())) = (found, scanned) else { return Ok(false) };
-        let node = self.mount.vfs.fs().read_node(&r, ino, 0);
+        let node = self.mount.vfs().fs().read_node(&r, ino, 0);
         drop(r);
         match node {
             Ok(node) if node.kind() == FileKind::Directory => self.descend(node).map(|()| true),

@@ -17,7 +17,7 @@
 //! BA-2. A scan ends: InOrder moves its cookie by an entry at least; ByInode moves its range, or halves it down to one
 //! inode, whose entries then come in order.
 //!
-//! Memory: a wired buffer, two frames at first; for a directory that needs more, up to five eighths of the frames, given
+//! Memory: a wired buffer, two frames at first; for a directory that needs more, up to three quarters of the frames, given
 //! back with the directory. If no frame can be wired, room for one entry in the batch itself: slow, never stuck.
 
 use crate::file_system::{DirCookie, DirEntry};
@@ -259,11 +259,9 @@ impl Batch {
     ) -> Gathered {
         self.clear(only.map_or(0, |range| range.low));
         let (mut at, mut overflow) = (from, None);
-        let outcome = mount.fs().read_dir(r, dir, from, &mut |entry| {
+        let inodes = only.map_or(0..u64::MAX, |range| range.low..range.low.saturating_add(range.width));
+        let outcome = mount.fs().read_dir_range(r, dir, from, inodes, &mut |entry| {
             let here = core::mem::replace(&mut at, entry.next);
-            if only.is_some_and(|range| entry.ino.0.wrapping_sub(range.low) >= range.width) {
-                return ControlFlow::Continue(());
-            }
             if only.is_none() && self.count == 0 {
                 self.base = entry.ino.0.saturating_sub(1 << 31);
             }
@@ -312,7 +310,7 @@ impl Batch {
         }
         // A record is at most a few bytes larger than the entry that it is made of: half as much again is room for all.
         let wanted = dir.attributes.size_bytes / PAGE_SIZE as u64 * 3 / 2 + 1;
-        let most = self.vm.plan().frames / 8 * 5;
+        let most = self.vm.plan().frames / 4 * 3;
         let mut frames = u32::try_from(wanted).unwrap_or(u32::MAX).min(most);
         self.wired = None;
         while frames > FIRST_FRAMES {

@@ -9,6 +9,9 @@
 //!
 //! DA-1. Where a page's bytes are is found out before a frame is taken for it, so that filling waits for the device
 //! alone (FA-1). DA-2. Bytes behind the end of the file are never given.
+//! DA-3. Where the host caches the device, a page that is asked for whole is read past the pages the first time, and gets
+//! a frame when it is asked for again while the policy remembers it: reading at random then costs one copy, not two, and
+//! pushes nothing out.
 //!
 //! Memory: one page pinned at a time; places of one page on the stack. Failure: bytes before the error were copied, and
 //! the error is returned.
@@ -19,7 +22,9 @@ use crate::node::{FileKind, Node};
 use crate::vnode::VnodeRef;
 use arrayvec::ArrayVec;
 use rumpcap_host::{Error, Result};
-use rumpcap_vm::{BusyPages, DeviceObject, PAGE_SIZE, PageIndex, PageLease, PageRef, Pager, Reservation};
+use rumpcap_vm::{
+    BusyPages, DeviceObject, ObjectId, PAGE_SIZE, PageIndex, PageLease, PageRef, Pager, Reservation,
+};
 use std::io::IoSliceMut;
 
 /// Pieces of at least this many contiguous bytes are read straight into the caller's buffer. Four pages: there, one copy
@@ -62,6 +67,81 @@ impl Pager for FilePager<'_> {
     }
 }
 
+/// One request in progress.
+struct Request<'a, 'r> {
+    mount: &'a Mount,
+    r: &'r Reservation<'r>,
+    node: &'a Node,
+    /// Pages behind a small piece that will be asked for next.
+    ahead: u32,
+    /// Past the pages, whatever the size.
+    direct: bool,
+    /// The file's vnode, from the first small piece on.
+    vnode: Option<VnodeRef<'a>>,
+}
+
+impl Request<'_, '_> {
+    /// Reads one piece; gives its length, at least one byte.
+    fn piece(&mut self, offset: u64, buf: &mut [u8]) -> Result<usize> {
+        let small = buf.len() < DIRECT_READ_BYTES && !self.direct;
+        if small && self.vnode.is_none() {
+            self.vnode = self.mount.vfs.vnodes.reference(self.mount.number, self.node);
+        }
+        if let Some(object) = self.object().filter(|_| small) {
+            let resident = self.mount.vfs.vm.resident_page(self.r, object, PageIndex::of(offset));
+            if let Some(page) = resident {
+                return Ok(copy_from_page(&page, offset, buf));
+            }
+        }
+        match self.mount.fs.map(self.r, self.node, offset)? {
+            Extent::Inline => Ok(self.mount.fs.read_inline(self.r, self.node, offset, buf)?.max(1)),
+            Extent::Hole { len_bytes } => {
+                let len = cut(len_bytes, buf.len());
+                buf[..len].fill(0);
+                Ok(len)
+            }
+            Extent::Device { offset: at, len_bytes } => {
+                let contiguous = cut(len_bytes, buf.len());
+                let piece = &mut buf[..contiguous];
+                match &self.vnode {
+                    Some(vnode) if small && !self.is_not_worth_a_frame(vnode, offset, piece.len()) => {
+                        let index = PageIndex::of(offset);
+                        let page = self.mount.data_page(self.r, self.node, vnode, index, self.ahead)?;
+                        Ok(copy_from_page(&page, offset, buf))
+                    }
+                    _ => {
+                        let whole = if small { piece.len().min(PAGE_SIZE) } else { piece.len() };
+                        let piece = &mut piece[..whole];
+                        self.mount.fs.device().read_direct(at, &mut [IoSliceMut::new(piece)])?;
+                        Ok(whole)
+                    }
+                }
+            }
+        }
+    }
+
+    fn object(&self) -> Option<ObjectId> {
+        self.vnode.as_ref().map(VnodeRef::object)
+    }
+
+    /// A whole page, asked for out of sequence and for the first time, of a device that the host caches (DA-3).
+    fn is_not_worth_a_frame(&self, vnode: &VnodeRef<'_>, offset: u64, len: usize) -> bool {
+        self.ahead == 0
+            && offset.is_multiple_of(PAGE_SIZE as u64)
+            && len >= PAGE_SIZE
+            && self.mount.fs.device().device().is_cached_by_host()
+            && !self.mount.vfs.vm.asked_lately(vnode.object(), PageIndex::of(offset))
+    }
+}
+
+/// Copies from the page of `offset` what `buf` takes of it; gives the length.
+fn copy_from_page(page: &[u8; PAGE_SIZE], offset: u64, buf: &mut [u8]) -> usize {
+    let within = (offset % PAGE_SIZE as u64) as usize;
+    let len = buf.len().min(PAGE_SIZE - within);
+    buf[..len].copy_from_slice(&page[within..within + len]);
+    len
+}
+
 impl Mount {
     /// Reads at `offset`; gives the bytes read: short only at the end of the file. `ahead`: pages behind a small request
     /// that the caller expects to read next.
@@ -77,61 +157,16 @@ impl Mount {
         ahead: u32,
     ) -> Result<usize> {
         require_regular(node)?;
-        let left = node.attributes.size_bytes.saturating_sub(offset);
-        let len = buf.len().min(usize::try_from(left).unwrap_or(usize::MAX));
-        let (mut done, mut vnode) = (0, None);
+        let size = node.attributes.size_bytes;
+        let len = cut(size.saturating_sub(offset), buf.len());
+        // A small file that is read whole is not read again soon (DA-3).
+        let direct = offset == 0 && len as u64 == size && self.fs.device().device().is_cached_by_host();
+        let mut request = Request { mount: self, r, node, ahead, direct, vnode: None };
+        let mut done = 0;
         while done < len {
-            done += self.read_piece(r, node, offset + done as u64, &mut buf[done..len], ahead, &mut vnode)?;
+            done += request.piece(offset + done as u64, &mut buf[done..len])?;
         }
         Ok(len)
-    }
-
-    /// Reads one piece; at least one byte.
-    fn read_piece<'a>(
-        &'a self,
-        r: &Reservation<'_>,
-        node: &Node,
-        offset: u64,
-        buf: &mut [u8],
-        ahead: u32,
-        vnode: &mut Option<VnodeRef<'a>>,
-    ) -> Result<usize> {
-        let within = (offset % PAGE_SIZE as u64) as usize;
-        let in_page = buf.len().min(PAGE_SIZE - within);
-        if buf.len() < DIRECT_READ_BYTES {
-            if vnode.is_none() {
-                *vnode = self.vfs.vnodes.reference(self.number, node);
-            }
-            let resident =
-                |vnode: &VnodeRef<'_>| self.vfs.vm.resident_page(r, vnode.object(), PageIndex::of(offset));
-            if let Some(page) = vnode.as_ref().and_then(resident) {
-                buf[..in_page].copy_from_slice(&page[within..within + in_page]);
-                return Ok(in_page);
-            }
-        }
-        match self.fs.map(r, node, offset)? {
-            Extent::Inline => Ok(self.fs.read_inline(r, node, offset, buf)?.max(1)),
-            Extent::Hole { len_bytes } => {
-                let len = cut(len_bytes, buf.len());
-                buf[..len].fill(0);
-                Ok(len)
-            }
-            Extent::Device { offset: at, len_bytes } => {
-                let contiguous = cut(len_bytes, buf.len());
-                match vnode {
-                    Some(vnode) if buf.len() < DIRECT_READ_BYTES => {
-                        let page = self.data_page(r, node, vnode, PageIndex::of(offset), ahead)?;
-                        buf[..in_page].copy_from_slice(&page[within..within + in_page]);
-                        Ok(in_page)
-                    }
-                    _ => {
-                        let piece = &mut buf[..contiguous];
-                        self.fs.device().read_direct(at, &mut [IoSliceMut::new(piece)])?;
-                        Ok(contiguous)
-                    }
-                }
-            }
-        }
     }
 
     /// Page `index` of a file, pinned; read if need be.

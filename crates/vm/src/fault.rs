@@ -88,6 +88,12 @@ impl Vm {
         Some(PageRef::of_pinned(r, frame))
     }
 
+    /// Whether a page that is not here was asked for, or was here, lately, and so is worth a frame where reading it again
+    /// is cheap. Notes that it was asked for now.
+    pub fn asked_lately(&self, object: ObjectId, index: PageIndex) -> bool {
+        self.resident.lock().asked_lately(self.table.mix(object.0, index))
+    }
+
     fn touch(&self, frame: FrameNo) {
         if self.touch.hit(self.table.page(frame)) {
             self.resident.lock().hit(&self.table, frame);
@@ -235,6 +241,7 @@ impl BusyPages<'_> {
     }
 
     fn fill<'r>(mut self, r: &'r Reservation<'_>, pager: &dyn Pager) -> Result<PageRef<'r>> {
+        self.frames.iter().for_each(|frame| self.vm.frames.about_to_fill(*frame));
         let filled = pager.get(&mut self);
         if filled.is_err() && self.frames.len() > 1 {
             self.abandon_from(1);

@@ -19,8 +19,14 @@ use rumpcap_host::sync::Arc;
 pub(crate) struct Frames {
     first: NonNull<[u8; PAGE_SIZE]>,
     count: u32,
-    _region: Arc<Region>,
+    region: Arc<Region>,
 }
+
+/// Frames that are committed together in a large kernel: 1 MiB, so that a small use of a large limit stays small.
+const COMMIT_FRAMES: u32 = 256;
+
+/// Frames from which on a kernel is large: sixteen times what is committed at once.
+const LARGE_FRAMES: u32 = 16 * COMMIT_FRAMES;
 
 // SAFETY: the frames are owned exclusively by this value (RG-1); access to the bytes of one is ordered by its state
 // word (Acquire on pin, Release on finish) or by ownership, see FR-1 and FR-2.
@@ -30,7 +36,15 @@ unsafe impl Sync for Frames {}
 
 impl Frames {
     pub(crate) fn new((region, first): (Arc<Region>, NonNull<u8>), count: u32) -> Frames {
-        Frames { first: first.cast(), count, _region: region }
+        Frames { first: first.cast(), count, region }
+    }
+
+    /// Called before a frame is first filled: has the host commit it together with those that will be used next. Frames
+    /// are first used in the order of their numbers.
+    pub(crate) fn about_to_fill(&self, frame: FrameNo) {
+        if self.count >= LARGE_FRAMES && frame.0.is_multiple_of(COMMIT_FRAMES) {
+            self.region.populate(self.address(frame).cast(), COMMIT_FRAMES as usize * PAGE_SIZE);
+        }
     }
 
     fn address(&self, frame: FrameNo) -> NonNull<[u8; PAGE_SIZE]> {

@@ -21,6 +21,8 @@ const LONGEST_CHASE: usize = 64;
 pub(crate) struct PageTable {
     pages: Table<Page>,
     buckets: Table<AtomicU32>,
+    /// Runs of 2^`run_bits` pages have neighbouring buckets.
+    run_bits: u32,
 }
 
 /// What a look-up met.
@@ -30,30 +32,33 @@ pub(crate) enum Found {
     Nothing,
 }
 
-/// Mixes object and index. Runs of 16 pages keep neighbouring buckets: a scan then touches one cache line of the hash for
-/// 16 pages instead of 16 lines.
-pub(crate) fn mix(object: u32, index: PageIndex) -> u64 {
-    let run = (index.0 >> 4) ^ (u64::from(object) << 40);
-    let mixed = run.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    (mixed ^ (mixed >> 29)).wrapping_mul(16).wrapping_add(index.0 & 15)
-}
+/// The largest run of neighbouring buckets: a host page of them, 1,024 of 4 bytes.
+const RUN_BITS_MAX: u32 = 10;
 
 impl PageTable {
     pub(crate) fn new(pages: Table<Page>, buckets: Table<AtomicU32>) -> PageTable {
         assert!(buckets.len().is_power_of_two());
-        PageTable { pages, buckets }
+        let run_bits = buckets.len().ilog2().saturating_sub(4).min(RUN_BITS_MAX);
+        PageTable { pages, buckets, run_bits }
+    }
+
+    /// Mixes object and index; the lower bits choose a bucket, the upper ones name a ghost.
+    ///
+    /// Runs of pages keep neighbouring buckets, so that a scan touches one cache line of the hash for 16 pages, and a
+    /// file of a few megabytes one host page of it: a sparse use of a large table commits little.
+    pub(crate) fn mix(&self, object: u32, index: PageIndex) -> u64 {
+        let run = (index.0 >> self.run_bits) ^ (u64::from(object) << 40);
+        let mixed = run.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let within = index.0 & ((1 << self.run_bits) - 1);
+        ((mixed ^ (mixed >> 29)) << self.run_bits).wrapping_add(within)
     }
 
     pub(crate) fn page(&self, frame: FrameNo) -> &Page {
         &self.pages[frame.slot()]
     }
 
-    pub(crate) fn pages(&self) -> &[Page] {
-        &self.pages
-    }
-
     fn bucket(&self, object: u32, index: PageIndex) -> &AtomicU32 {
-        &self.buckets[mix(object, index) as usize & (self.buckets.len() - 1)]
+        &self.buckets[self.mix(object, index) as usize & (self.buckets.len() - 1)]
     }
 
     /// Looks for a page and pins it. `Nothing` is a guess: look again with [`PageTable::find_locked`].

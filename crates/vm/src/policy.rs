@@ -14,8 +14,9 @@ mod s3_fifo;
 
 pub(crate) use s3_fifo::GhostEntry;
 
-use crate::page::Page;
+use crate::page::{FrameNo, Page};
 use crate::page_queue::PageLinks;
+use crate::page_table::PageTable;
 use crate::region::Table;
 use core::sync::atomic::Ordering::Relaxed;
 use rumpcap_host::sync::atomic::AtomicU32;
@@ -33,12 +34,12 @@ pub enum PolicyKind {
 /// What a policy sees: the links that it orders and the pages that it asks.
 pub(crate) struct View<'a> {
     pub(crate) links: &'a mut [PageLinks],
-    pub(crate) pages: &'a [Page],
+    pub(crate) table: &'a PageTable,
 }
 
 impl View<'_> {
     fn page(&self, frame: u32) -> &Page {
-        &self.pages[frame as usize]
+        self.table.page(FrameNo(frame))
     }
 }
 
@@ -77,6 +78,14 @@ impl Policy {
         match self {
             Policy::Lru(lru) => lru.victim(view),
             Policy::S3Fifo(s3) => s3.victim(view),
+        }
+    }
+
+    /// Whether the page identified by `key` was asked for, or here, lately. Notes that it was asked for now.
+    pub(crate) fn asked_lately(&mut self, key: u64) -> bool {
+        match self {
+            Policy::Lru(_) => true,
+            Policy::S3Fifo(s3) => s3.asked_lately(key),
         }
     }
 

@@ -17,10 +17,19 @@ use zerocopy::FromZeros;
 pub(crate) struct Region {
     base: NonNull<u8>,
     /// Keeps the range mapped; never read or written through.
-    _memory: memory::Region,
+    memory: memory::Region,
 }
 
-// SAFETY: `base` points into memory that `_memory` owns exclusively; the region itself reads and writes nothing
+impl Region {
+    /// Has the host commit `len_bytes` from `start` on, cut at the end of the region.
+    pub(crate) fn populate(&self, start: NonNull<u8>, len_bytes: usize) {
+        let offset = start.addr().get().saturating_sub(self.base.addr().get());
+        let left = self.memory.len_bytes().saturating_sub(offset);
+        self.memory.populate(offset, len_bytes.min(left));
+    }
+}
+
+// SAFETY: `base` points into memory that `memory` owns exclusively; the region itself reads and writes nothing
 // through it. Who does (`Table`, `Frames`) states its own rules for sharing between threads.
 unsafe impl Send for Region {}
 // SAFETY: as above; `&Region` gives out only the address.
@@ -38,7 +47,7 @@ impl Cutter {
         let mut memory = memory::Region::new(len_bytes)?;
         let none = Error::Host { what: "the kernel's memory", errno: 0 };
         let base = NonNull::new(memory.as_mut_ptr()).ok_or(none)?;
-        Ok(Cutter { region: Arc::new(Region { base, _memory: memory }), next: 0, len_bytes })
+        Ok(Cutter { region: Arc::new(Region { base, memory }), next: 0, len_bytes })
     }
 
     /// The next `len` items of the region, all zero.

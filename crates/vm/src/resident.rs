@@ -12,7 +12,7 @@ use crate::list::{Linked, List};
 use crate::object::{ObjectId, Objects};
 use crate::page::{FrameNo, PageIndex};
 use crate::page_queue::{ByObject, ByQueue, PageLinks, Place};
-use crate::page_table::{PageTable, mix};
+use crate::page_table::PageTable;
 use crate::policy::{Policy, Touch, View};
 use crate::region::Table;
 
@@ -133,7 +133,7 @@ impl Resident {
         touch.arrive(page);
         table.insert(frame);
         self.objects.get(object).pages.push_back(&mut ByObject(&mut self.links), frame.0);
-        self.policy.insert(&mut view(&mut self.links, table), frame.0, mix(object.0, index));
+        self.policy.insert(&mut view(&mut self.links, table), frame.0, table.mix(object.0, index));
     }
 
     /// BUSY to FREE, for a page whose read has failed. True if somebody sleeps for it.
@@ -149,6 +149,11 @@ impl Resident {
     fn put_free(&mut self, frame: FrameNo) {
         self.free.push_back(&mut ByQueue(&mut self.links), frame.0);
         self.links[frame.slot()].set_place(Place::Free);
+    }
+
+    /// Whether the policy remembers the page; it is told that it was asked for now.
+    pub(crate) fn asked_lately(&mut self, key: u64) -> bool {
+        self.policy.asked_lately(key)
     }
 
     /// Tells the policy of a hit (LRU).
@@ -253,5 +258,5 @@ impl Resident {
 }
 
 fn view<'a>(links: &'a mut Table<PageLinks>, table: &'a PageTable) -> View<'a> {
-    View { links, pages: table.pages() }
+    View { links, table }
 }

@@ -1,2 +1,86 @@
-//! stub
-fn main() {}
+//! `rumpcap`: the command. Lists, reads and copies out of disk images, under a hard memory limit.
+//!
+//! Reading order: `args` (what can be said), `session` (one run), then any file of `commands/`: each is one command.
+//! What they share: `traverse` (walks), `target_dir` (writing that stays beneath a directory), `pax` (archives), `quote`,
+//! `json`, `units`, `times`, `modes` (spelling).
+//!
+//! Memory: the kernel's is limited; what this program takes beside it is a few buffers. Where an answer needs more
+//! (sorting a directory, remembering hard links) the command's help says so.
+#![forbid(unsafe_code)]
+
+mod accounts;
+mod address;
+mod args;
+mod colour;
+mod columns;
+mod commands;
+mod content;
+mod glob;
+mod images;
+mod json;
+mod links;
+mod modes;
+mod outcome;
+mod output;
+mod pax;
+mod progress;
+mod quote;
+mod report;
+mod session;
+mod target_dir;
+mod times;
+mod traverse;
+mod units;
+
+use args::{Cli, Command};
+use clap::Parser;
+use outcome::{Run, Stop};
+use output::Output;
+use session::Session;
+use std::io::Write;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let Cli { global, command } = Cli::parse();
+    let out = match Output::stdout() {
+        Ok(out) => out,
+        Err(e) => {
+            eprintln!("rumpcap: standard output: {e}");
+            return ExitCode::from(1);
+        }
+    };
+    let mut session = Session::new(global, out);
+    let mut end = dispatch(command, &mut session);
+    if matches!(end, Ok(()) | Err(Stop::Done)) {
+        end = session.out.flush().map_err(Stop::from);
+    }
+    if let Err(Stop::Usage(message) | Stop::Fatal(message)) = &end {
+        session.say(format_args!("{message}"));
+    }
+    session.finish();
+    let code = outcome::exit_code(&end, session.failures());
+    session.out.discard();
+    code
+}
+
+fn dispatch(command: Command, session: &mut Session) -> Run {
+    use commands::*;
+    match command {
+        Command::Info(args) => info::run(session, &args),
+        Command::Ls(args) => ls::run(session, &args),
+        Command::Tree(args) => tree::run(session, &args),
+        Command::Cat(args) => cat::run(session, &args),
+        Command::Head(args) => head::run(session, &args),
+        Command::Stat(args) => stat::run(session, &args),
+        Command::Readlink(args) => readlink::run(session, &args),
+        Command::Find(args) => find::run(session, &args),
+        Command::Du(args) => du::run(session, &args),
+        Command::Df(args) => df::run(session, &args),
+        Command::Cp(args) => cp::run(session, &args),
+        Command::Tar(args) => tar::run(session, &args),
+        Command::Sha256(args) => sha256::run(session, &args),
+        Command::Xattr(args) => xattr::run(session, &args),
+        Command::Completions(args) => completions::run(session, &args),
+        Command::Man(args) => man::run(session, &args),
+    }
+}

@@ -10,6 +10,15 @@ use crate::super_block::SuperBlock;
 use rumpcap_host::{Error, Result};
 use rumpcap_vm::{DeviceObject, PAGE_SIZE, PageRef, Reservation};
 
+/// log2 of the bytes of a unit whose check a page remembers.
+pub(crate) const UNIT_SHIFT: u32 = 10;
+
+/// Where byte `at` of the device is within its page.
+pub(crate) fn within_page(at: u64) -> usize {
+    const MASK: u64 = PAGE_SIZE as u64 - 1;
+    (at & MASK) as usize
+}
+
 /// A mounted ext2, ext3 or ext4.
 pub struct Ext4 {
     pub(crate) device: DeviceObject,
@@ -60,7 +69,7 @@ impl Ext4 {
     /// block's first byte in this page on: the whole block where it is not larger than a page.
     pub(crate) fn block_part<'p>(&self, page: &'p [u8; PAGE_SIZE], block: u64) -> &'p [u8] {
         let len = (self.sb.block_size as usize).min(PAGE_SIZE);
-        let start = if len == PAGE_SIZE { 0 } else { (block << self.sb.block_log) as usize % PAGE_SIZE };
+        let start = if len == PAGE_SIZE { 0 } else { within_page(block << self.sb.block_log) };
         page.get(start..).and_then(|bytes| bytes.get(..len)).unwrap_or_default()
     }
 }

@@ -26,7 +26,6 @@ pub const COMPAT: &[(u32, &str)] = &[
     (0x10, "resize_inode"),
     (0x20, "dir_index"),
     (0x40, "lazy_bg"),
-    (0x80, "exclude_inode"),
     (0x100, "snapshot_bitmap"),
     (0x200, "sparse_super2"),
     (0x400, "fast_commit"),
@@ -58,12 +57,10 @@ pub const INCOMPAT: &[(u32, &str)] = &[
 pub const RO_COMPAT: &[(u32, &str)] = &[
     (0x1, "sparse_super"),
     (0x2, "large_file"),
-    (0x4, "btree_dir"),
     (0x8, "huge_file"),
     (0x10, "uninit_bg"),
     (0x20, "dir_nlink"),
     (0x40, "extra_isize"),
-    (0x80, "has_snapshot"),
     (0x100, "quota"),
     (0x200, "bigalloc"),
     (0x400, "metadata_csum"),
@@ -161,6 +158,16 @@ impl Features {
         words.into_iter().flat_map(|(word, table)| {
             table.iter().filter(move |&&(bit, _)| word & bit != 0).map(|&(_, name)| name)
         })
+    }
+
+    /// The bits of the three words that have no name.
+    pub fn unnamed(&self) -> Features {
+        let rest = |word: u32, table: &[(u32, &str)]| table.iter().fold(word, |word, &(bit, _)| word & !bit);
+        Features {
+            compat: rest(self.compat, COMPAT),
+            incompat: rest(self.incompat, INCOMPAT),
+            ro_compat: rest(self.ro_compat, RO_COMPAT),
+        }
     }
 
     /// `ext2`, `ext3` or `ext4`: the oldest that has all of these features.

@@ -10,6 +10,7 @@
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
 use crate::Ext4;
+use crate::block::{UNIT_SHIFT, within_page};
 use crate::checksum::{crc16, crc32c};
 use crate::layout::{
     GROUP_CHECKSUM_OFFSET, GROUP_INODE_UNINIT, GROUP_LONG_BYTES, GROUP_SHORT_BYTES, RawGroup,
@@ -20,7 +21,7 @@ use rumpcap_vm::{PAGE_SIZE, Reservation};
 use zerocopy::FromBytes;
 
 /// Bytes of a unit whose check a page remembers.
-const UNIT_BYTES: usize = 1024;
+const UNIT_BYTES: usize = 1 << UNIT_SHIFT;
 
 /// A checked group descriptor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,8 +45,8 @@ impl Ext4 {
         let (block, within) = descriptor_place(&self.sb, group)?;
         let at = self.byte_of(block, within)?;
         let page = self.device.page(r, at, 0)?;
-        let start = (at % PAGE_SIZE as u64) as usize;
-        let unit = start / UNIT_BYTES;
+        let start = within_page(at);
+        let unit = start >> UNIT_SHIFT;
         if !page.is_checked(unit as u32) && self.verify_unit(&page, start, group)? {
             page.set_checked(unit as u32);
         }
@@ -62,7 +63,7 @@ impl Ext4 {
         }
         let size = sb.desc_size as usize;
         let unit_start = start & !(UNIT_BYTES - 1);
-        let before = (start.saturating_sub(unit_start) / size.max(1)) as u32;
+        let before = (start.saturating_sub(unit_start) >> size.trailing_zeros()) as u32;
         let first = group.saturating_sub(before);
         let all =
             (first..sb.group_count).zip((unit_start..unit_start.saturating_add(UNIT_BYTES)).step_by(size));

@@ -4,6 +4,7 @@
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
 use crate::Ext4;
+use crate::features::Features;
 use crate::layout::{RawSuperBlock, STATE_ERRORS, STATE_VALID, SUPER_BLOCK_BYTES};
 use rumpcap_host::Result;
 use rumpcap_vfs::InodeNo;
@@ -73,6 +74,11 @@ impl Ext4 {
         ];
         if sb.features.has_bigalloc() {
             details.push(("cluster_size", (u64::from(sb.block_size) << sb.cluster_log).to_string()));
+        }
+        let unnamed = sb.features.unnamed();
+        if unnamed != Features::default() {
+            let bits = format!("compat {:#x}, ro_compat {:#x}", unnamed.compat, unnamed.ro_compat);
+            details.push(("unnamed_features", bits));
         }
         if sb.features.has_meta_bg() {
             details.push(("first_meta_block_group", sb.first_meta_bg.to_string()));

@@ -9,6 +9,7 @@
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
 use crate::Ext4;
+use crate::block::within_page;
 use crate::checksum::crc32c;
 use crate::layout::{
     BLOCK_WORDS, INODE_BASE_BYTES, INODE_CHECKSUM_HI_OFFSET, INODE_CHECKSUM_LO_OFFSET, RawInode, inode_flags,
@@ -46,7 +47,7 @@ impl Ext4 {
     pub(crate) fn inode(&self, r: &Reservation<'_>, ino: InodeNo, ahead: u32) -> Result<Node> {
         let place = self.inode_place(r, ino)?;
         let page = self.device.page(r, place.at, ahead.min(place.pages_behind))?;
-        let bytes = page.get((place.at % PAGE_SIZE as u64) as usize..).unwrap_or_default();
+        let bytes = page.get(within_page(place.at)..).unwrap_or_default();
         // An inode larger than a page begins one (SB-2); what is behind its first page is only summed up.
         let bytes = bytes.get(..self.sb.inode_size as usize).unwrap_or(bytes);
         let raw = copy_inode(bytes);
@@ -151,10 +152,11 @@ fn live_node(sb: &SuperBlock, raw: &RawInode, ino: InodeNo, place: u64, checksum
     if size_bytes > i64::MAX as u64 {
         return Err(Error::Corrupt { what: "inode: i_size", at: ino.0 });
     }
-    let has = |end: usize| end <= used as usize;
-    let time = |seconds: u32, extra: u32, end| timestamp(seconds, if has(end) { extra } else { 0 });
+    // Whether the inode has the word at `offset`.
+    let has = |offset: usize| offset.saturating_add(4) <= used as usize;
+    let time = |seconds: u32, extra: u32, at| timestamp(seconds, if has(at) { extra } else { 0 });
     let block = raw.block.map(|word| word.get());
-    let has_project = sb.features.has_project() && has(offset_of!(RawInode, project) + 4);
+    let has_project = sb.features.has_project() && has(offset_of!(RawInode, project));
     let attributes = Attributes {
         ino,
         generation: raw.generation.get(),
@@ -167,11 +169,11 @@ fn live_node(sb: &SuperBlock, raw: &RawInode, ino: InodeNo, place: u64, checksum
         rdev: device_number(raw, &block),
         flags: raw.flags.get(),
         project: if has_project { raw.project.get() } else { 0 },
-        atime: time(raw.atime.get(), raw.atime_extra.get(), offset_of!(RawInode, atime_extra) + 4),
-        mtime: time(raw.mtime.get(), raw.mtime_extra.get(), offset_of!(RawInode, mtime_extra) + 4),
-        ctime: time(raw.ctime.get(), raw.ctime_extra.get(), offset_of!(RawInode, ctime_extra) + 4),
-        crtime: has(offset_of!(RawInode, crtime) + 4)
-            .then(|| time(raw.crtime.get(), raw.crtime_extra.get(), offset_of!(RawInode, crtime_extra) + 4)),
+        atime: time(raw.atime.get(), raw.atime_extra.get(), offset_of!(RawInode, atime_extra)),
+        mtime: time(raw.mtime.get(), raw.mtime_extra.get(), offset_of!(RawInode, mtime_extra)),
+        ctime: time(raw.ctime.get(), raw.ctime_extra.get(), offset_of!(RawInode, ctime_extra)),
+        crtime: has(offset_of!(RawInode, crtime))
+            .then(|| time(raw.crtime.get(), raw.crtime_extra.get(), offset_of!(RawInode, crtime_extra))),
     };
     let acl_hi = if sb.features.has_64bit() { raw.file_acl_hi.get() } else { 0 };
     let file_acl = u64::from(raw.file_acl_lo.get()) | u64::from(acl_hi) << 32;

@@ -5,8 +5,8 @@
 //! Free counts come from the super block, which an orderly unmount brings up to date. After a recovery or a crash they
 //! are summed up from the group descriptors, page by page, as the kernel does at every mount.
 //!
-//! Overhead (metadata that no file can ever take) is the number of blocks of super blocks, descriptors, bitmaps, inode
-//! tables and journal. It follows from the geometry alone, without a look at any group. With bigalloc metadata of several
+//! Overhead (metadata that no file can ever take) is the number of blocks of super blocks, descriptors, bitmaps, inode tables and
+//! journal. It follows from the geometry alone, without a look at any group. With bigalloc metadata of several
 //! groups may share a cluster: then the count that mke2fs recorded is taken, else the sum in whole clusters.
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
@@ -101,25 +101,33 @@ fn journal_blocks(fs: &Ext4, r: &Reservation<'_>) -> u64 {
     journal.map_or(0, |node| node.attributes.size_bytes >> fs.sb.block_log)
 }
 
-/// Blocks of super blocks and descriptors of all groups. Rounds: the groups of backups (at most 47), or with meta_bg none.
+/// Blocks of super blocks and descriptors, present and reserved, of all groups.
 fn super_blocks_and_descriptors(sb: &SuperBlock) -> u64 {
     let per_block_log = sb.block_log.saturating_sub(sb.desc_size.trailing_zeros());
-    let per_block = 1u64 << per_block_log;
     let groups = u64::from(sb.group_count);
-    let descriptor_blocks = groups.div_ceil(per_block);
+    let descriptor_blocks = groups.div_ceil(1 << per_block_log);
     let supers = super_groups_below(sb, groups);
+    let reserved = u64::from(sb.reserved_gdt_blocks);
     if !sb.features.has_meta_bg() {
-        return supers.saturating_add(supers.saturating_mul(descriptor_blocks));
+        let behind_each = descriptor_blocks.saturating_add(reserved);
+        return supers.saturating_add(supers.saturating_mul(behind_each));
     }
+    // Groups below this have all of the first descriptor blocks, if they have a super block.
     let first = u64::from(sb.first_meta_bg).min(descriptor_blocks);
-    let plain_supers = super_groups_below(sb, (first << per_block_log).min(groups));
-    let meta_blocks = descriptor_blocks.saturating_sub(first);
-    // The first, second and last group of those that a block describes hold a copy of it; they may be the same one.
-    let full = groups.saturating_sub(first << per_block_log) >> per_block_log;
-    let copies = full.saturating_mul(per_block.min(3));
-    let rest = groups.saturating_sub(first << per_block_log) & per_block.saturating_sub(1);
-    let copies = if full < meta_blocks { copies.saturating_add(rest.min(2)) } else { copies };
-    supers.saturating_add(plain_supers.saturating_mul(first)).saturating_add(copies)
+    let first_group = (first << per_block_log).min(groups);
+    let behind_each = super_groups_below(sb, first_group).saturating_mul(first.saturating_add(reserved));
+    supers
+        .saturating_add(behind_each)
+        .saturating_add(meta_copies(groups.saturating_sub(first_group), per_block_log))
+}
+
+/// Blocks of descriptors of `groups` groups with meta_bg: of the groups that one block describes the first, the second and the last
+/// hold a copy of it. They may be the same one.
+fn meta_copies(groups: u64, per_block_log: u32) -> u64 {
+    let per_block = 1u64 << per_block_log;
+    let full = groups >> per_block_log;
+    let rest = groups & per_block.saturating_sub(1);
+    full.saturating_mul(per_block.min(3)).saturating_add(rest.min(2))
 }
 
 /// How many groups below `end` hold a super block.

@@ -125,8 +125,14 @@ fn compare(arguments: &[&str], mounted: &Mounted, tree: &Path, path: &str, stat:
     match node.kind() {
         FileKind::Regular => {
             let content = mounted.content(&node).unwrap_or_else(|e| panic!("{what}: {e}"));
-            let same = content == std::fs::read(&source).expect("the source can be read");
-            assert!(same, "content of {what}");
+            let mut expected = std::fs::read(&source).expect("the source can be read");
+            if arguments.iter().any(|argument| argument.contains("inline_data")) {
+                // mke2fs 1.47.0 makes a file with a hole at its end too short then; the kernel's mount shows it so too.
+                let len = usize::try_from(stat.size).expect("it fits in memory");
+                assert!(expected.iter().skip(len).all(|&byte| byte == 0), "{what}");
+                expected.truncate(len);
+            }
+            assert!(content == expected, "content of {what}");
         }
         FileKind::Symlink => {
             let target = mounted.link(&node).unwrap_or_else(|e| panic!("{what}: {e}"));

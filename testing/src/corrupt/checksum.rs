@@ -115,7 +115,9 @@ fn index(bytes: &mut [u8], seed: u32) {
 fn journal(image: &DamagedImage, bytes: &mut [u8], geometry: &Geometry) {
     let Some(super_block) = journal_super_block(image, geometry) else { return };
     // Checksums of version 2 and 3.
-    if u32::from_be_bytes([super_block[0x28], super_block[0x29], super_block[0x2a], super_block[0x2b]]) & 0x18 == 0 {
+    if u32::from_be_bytes([super_block[0x28], super_block[0x29], super_block[0x2a], super_block[0x2b]]) & 0x18
+        == 0
+    {
         return;
     }
     let seed = crc32c(!0, &super_block[0x30..0x40]);
@@ -134,7 +136,11 @@ fn journal(image: &DamagedImage, bytes: &mut [u8], geometry: &Geometry) {
 fn journal_super_block(image: &DamagedImage, geometry: &Geometry) -> Option<Vec<u8>> {
     let at = geometry.inode_at(image.base(), 8);
     let inode = image.get(at, geometry.inode);
-    let first = if u32_at(&inode, 0x20) & 0x8_0000 != 0 { u32_at(&inode, 0x28 + 12 + 8) } else { u32_at(&inode, 0x28) };
+    let first = if u32_at(&inode, 0x20) & 0x8_0000 != 0 {
+        u32_at(&inode, 0x28 + 12 + 8)
+    } else {
+        u32_at(&inode, 0x28)
+    };
     let block = image.get(first as usize * geometry.block, geometry.block);
     (block.len() == geometry.block).then_some(block)
 }

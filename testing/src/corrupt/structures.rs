@@ -137,7 +137,8 @@ impl Geometry {
             descriptors: Vec::new(),
         };
         let first_meta = u64::from(u32_at(sb, 0x104));
-        geometry.descriptors = (0..groups).map(|g| geometry.descriptor_at(g, per_group, first_meta)).collect();
+        geometry.descriptors =
+            (0..groups).map(|g| geometry.descriptor_at(g, per_group, first_meta)).collect();
         Some(geometry)
     }
 
@@ -182,7 +183,11 @@ impl Geometry {
 }
 
 fn has_super_block(group: u32) -> bool {
-    let power_of = |base: u32| std::iter::successors(Some(base), |n| n.checked_mul(base)).take_while(|n| *n <= group).any(|n| n == group);
+    let power_of = |base: u32| {
+        std::iter::successors(Some(base), |n| n.checked_mul(base))
+            .take_while(|n| *n <= group)
+            .any(|n| n == group)
+    };
     group <= 1 || [3, 5, 7].into_iter().any(power_of)
 }
 
@@ -306,8 +311,10 @@ impl Finder<'_> {
         for (n, block) in data.iter().enumerate() {
             let at = *block as usize * self.geometry.block;
             let indexed = flags & 0x1000 != 0;
-            let node = u32_at(self.image, at) == 0 && usize::from(u16_at(self.image, at + 4)) == self.geometry.block;
-            let structure = if indexed && (n == 0 || node) { Structure::IndexBlock } else { Structure::DirectoryBlock };
+            let node =
+                u32_at(self.image, at) == 0 && usize::from(u16_at(self.image, at + 4)) == self.geometry.block;
+            let structure =
+                if indexed && (n == 0 || node) { Structure::IndexBlock } else { Structure::DirectoryBlock };
             self.add_block(structure, *block, ino);
         }
     }

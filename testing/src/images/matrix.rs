@@ -18,7 +18,8 @@ fn ext4(name: &'static str) -> Spec {
 
 /// Every image of the matrix.
 pub fn all() -> Vec<Spec> {
-    [kinds(), block_sizes(), inode_sizes(), groups(), mapping(), inode_features(), directories(), others()].concat()
+    [kinds(), block_sizes(), inode_sizes(), groups(), mapping(), inode_features(), directories(), others()]
+        .concat()
 }
 
 /// The image called `name`.

@@ -46,12 +46,14 @@ fn ask(image: &Path, lines: &[String]) -> Vec<Vec<u8>> {
     let printed = tools::debugfs(image, DebugfsMode::Read, lines);
     let mut rest = &printed[..];
     let mut answers = Vec::with_capacity(lines.len());
-    let mut echoes: Vec<Vec<u8>> = lines.iter().map(|line| format!("debugfs: {line}\n").into_bytes()).collect();
+    let mut echoes: Vec<Vec<u8>> =
+        lines.iter().map(|line| format!("debugfs: {line}\n").into_bytes()).collect();
     echoes.push(Vec::new());
     for pair in echoes.windows(2) {
         assert!(rest.starts_with(&pair[0]), "debugfs does not echo its script");
         rest = &rest[pair[0].len()..];
-        let end = if pair[1].is_empty() { rest.len() } else { find(rest, &pair[1]).expect("the next line's echo") };
+        let end =
+            if pair[1].is_empty() { rest.len() } else { find(rest, &pair[1]).expect("the next line's echo") };
         answers.push(rest[..end].to_vec());
         rest = &rest[end..];
     }
@@ -109,7 +111,11 @@ fn parse_listing(listing: &[u8]) -> Vec<(Vec<u8>, u64, u32)> {
 fn stat(image: &Path, inodes: &BTreeSet<u64>) -> BTreeMap<u64, Entry> {
     let lines: Vec<String> = inodes.iter().map(|ino| format!("stat <{ino}>")).collect();
     let answers = ask(image, &lines);
-    inodes.iter().copied().zip(answers.iter().map(|answer| parse_stat(&String::from_utf8_lossy(answer)))).collect()
+    inodes
+        .iter()
+        .copied()
+        .zip(answers.iter().map(|answer| parse_stat(&String::from_utf8_lossy(answer))))
+        .collect()
 }
 
 fn parse_stat(text: &str) -> Entry {
@@ -170,7 +176,8 @@ fn extended_attributes(image: &Path, inodes: &BTreeSet<u64>) -> BTreeMap<u64, At
         format!("ea_get -f {} <{ino}> \"{name}\"", file(n).display())
     };
     ask(image, &wanted.iter().enumerate().map(get).collect::<Vec<_>>());
-    let mut attributes: BTreeMap<u64, Attributes> = inodes.iter().map(|ino| (*ino, Attributes::new())).collect();
+    let mut attributes: BTreeMap<u64, Attributes> =
+        inodes.iter().map(|ino| (*ino, Attributes::new())).collect();
     for (n, (ino, name)) in wanted.into_iter().enumerate() {
         let value = std::fs::read(file(n)).unwrap_or_else(|e| panic!("value of {name} of inode {ino}: {e}"));
         let value = if name.starts_with("system.posix_acl_") { with_undefined_ids(value) } else { value };
@@ -193,7 +200,10 @@ fn with_undefined_ids(mut list: Vec<u8>) -> Vec<u8> {
 /// Lines `  name (length)` or `  name (length) = value`.
 fn parse_names(text: &str) -> Vec<String> {
     let name = |line: &str| Some(line.strip_prefix("  ")?.split(" (").next()?.to_owned());
-    text.lines().filter_map(name).filter(|name| name.contains('.') && !HIDDEN.contains(&name.as_str())).collect()
+    text.lines()
+        .filter_map(name)
+        .filter(|name| name.contains('.') && !HIDDEN.contains(&name.as_str()))
+        .collect()
 }
 
 fn dump(image: &Path, description: &mut Description) {

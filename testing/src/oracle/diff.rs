@@ -58,10 +58,14 @@ fn compare(path: &[u8], expected: &Entry, found: &Entry, differences: &mut Vec<S
     always!(ino "{}", mode "{:o}", uid "{}", gid "{}", size "{}", nlink "{}", rdev "{:?}", mtime "{:?}", ctime "{:?}",
         encrypted "{}");
     if_known!(blocks, atime, crtime, generation, project, content);
-    if let (Some(e), Some(f)) = (expected.flags, found.flags) && e != f {
+    if let (Some(e), Some(f)) = (expected.flags, found.flags)
+        && e != f
+    {
         field("flags", format!("{e:#x}"), format!("{f:#x}"));
     }
-    if let (Some(e), Some(f)) = (&expected.target, &found.target) && e != f {
+    if let (Some(e), Some(f)) = (&expected.target, &found.target)
+        && e != f
+    {
         field("target", e.escape_ascii().to_string(), f.escape_ascii().to_string());
     }
     if let (Some(e), Some(f)) = (&expected.xattrs, &found.xattrs) {

@@ -46,7 +46,10 @@ impl Library {
     pub fn assert_bounded(&self, limit_bytes: Option<u64>) {
         let report = self.mount.kernel().memory_report();
         if let Some(limit) = limit_bytes {
-            assert!(report.limited && report.limit_bytes <= limit, "the limit is not the one given: {report:?}");
+            assert!(
+                report.limited && report.limit_bytes <= limit,
+                "the limit is not the one given: {report:?}"
+            );
             assert!(report.peak_bytes <= limit, "peak {} above the limit {limit}", report.peak_bytes);
         }
         assert!(report.peak_bytes > 0, "nothing was counted: {report:?}");

@@ -56,7 +56,9 @@ pub fn owners_and_modes(directory: &Path, room: &Room) {
     if !room.root {
         return;
     }
-    for (uid, gid) in [(1, 2), (65_535, 65_536), (65_536, 65_535), (70_000, 80_000), (0xffff_fffe, 0xffff_fffe)] {
+    for (uid, gid) in
+        [(1, 2), (65_535, 65_536), (65_536, 65_535), (70_000, 80_000), (0xffff_fffe, 0xffff_fffe)]
+    {
         let path = directory.join(format!("owner-{uid}-{gid}"));
         write_file(&path, b"");
         std::os::unix::fs::chown(&path, Some(uid), Some(gid)).expect("giving a file away");
@@ -117,7 +119,8 @@ fn set_on_device(directory: &Path, room: &Room) {
         let path = directory.join("device");
         let mode = rustix::fs::Mode::from_raw_mode(0o600);
         let number = rustix::fs::makedev(1, 5);
-        rustix::fs::mknodat(CWD, &path, rustix::fs::FileType::CharacterDevice, mode, number).expect("a device");
+        rustix::fs::mknodat(CWD, &path, rustix::fs::FileType::CharacterDevice, mode, number)
+            .expect("a device");
         set(&path, "trusted.device", b"of a device");
         set(&path, "security.selinux", b"label");
     }

@@ -36,7 +36,8 @@ fn entries(directory: &Path, count: u32) {
 /// Names of one byte up to 255, of bytes that are no text, and such that only differ a little.
 pub fn odd_names(directory: &Path) {
     make_directory(directory);
-    let mut names: Vec<Vec<u8>> = [1, 2, 3, 4, 5, 8, 9, 12, 13, 100, 254, 255].map(|n| vec![b'n'; n]).to_vec();
+    let mut names: Vec<Vec<u8>> =
+        [1, 2, 3, 4, 5, 8, 9, 12, 13, 100, 254, 255].map(|n| vec![b'n'; n]).to_vec();
     let odd: [&[u8]; 20] = [
         b"new\nline",
         b"tab\t",

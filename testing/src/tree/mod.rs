@@ -40,12 +40,20 @@ impl Room {
         let pointers = block / 4;
         let mapped = (12 + pointers + pointers.pow(2) + pointers.pow(3)).min(u64::from(u32::MAX));
         // What may be inline, or is counted in 32 bits of 512 bytes, stays smaller.
-        let largest = if extents && !spec.features.contains("inline_data") && !spec.features.contains("^huge_file") {
-            block * u64::from(u32::MAX)
-        } else {
-            (block * mapped).min(1 << 40)
-        };
-        Room { block_bytes: block, largest_file_bytes: largest, extents, mounted: true, root: true, many: 2000 }
+        let largest =
+            if extents && !spec.features.contains("inline_data") && !spec.features.contains("^huge_file") {
+                block * u64::from(u32::MAX)
+            } else {
+                (block * mapped).min(1 << 40)
+            };
+        Room {
+            block_bytes: block,
+            largest_file_bytes: largest,
+            extents,
+            mounted: true,
+            root: true,
+            many: 2000,
+        }
     }
 
     /// A directory of the host that becomes an image of `spec`. Its files are read by tools that do not know holes.

@@ -8,7 +8,8 @@ use std::path::Path;
 use std::process::Stdio;
 
 /// Major and minor numbers: those of the old encoding, those just beyond it, and the largest of the new.
-const NUMBERS: &[(u32, u32)] = &[(0, 0), (1, 3), (255, 255), (255, 256), (256, 0), (259, 70_000), (4095, 0xf_ffff)];
+const NUMBERS: &[(u32, u32)] =
+    &[(0, 0), (1, 3), (255, 255), (255, 256), (256, 0), (259, 70_000), (4095, 0xf_ffff)];
 
 /// Pipes, sockets and, for root, devices.
 pub fn devices(directory: &Path, room: &Room) {

@@ -137,6 +137,10 @@ impl Overlay {
 }
 
 impl BlockDevice for Overlay {
+    fn is_cached_by_host(&self) -> bool {
+        self.base.is_cached_by_host()
+    }
+
     fn len_bytes(&self) -> u64 {
         self.base.len_bytes()
     }

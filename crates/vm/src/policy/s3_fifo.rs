@@ -118,10 +118,23 @@ impl S3Fifo {
 
     fn remember(&mut self, view: &View<'_>, frame: u32) {
         let (object, index) = view.page(frame).identity();
+        self.note(view.table.mix(object, index));
+    }
+
+    fn note(&mut self, key: u64) {
         self.departures = self.departures.wrapping_add(1);
         let when = self.departures;
-        let (ghost, name) = self.ghost(crate::page_table::mix(object, index));
+        let (ghost, name) = self.ghost(key);
         *ghost = GhostEntry { name, when };
+    }
+
+    /// A page that is not let in at its first request leaves as if it had passed through the small queue.
+    pub(super) fn asked_lately(&mut self, key: u64) -> bool {
+        let asked = self.recall(key);
+        if !asked {
+            self.note(key);
+        }
+        asked
     }
 
     fn recall(&mut self, key: u64) -> bool {

@@ -64,6 +64,6 @@ fn scan_tail(
     let region = Region { start: tail.place, len: tail.len_bytes };
     let rules = Rules { limit: tail.len_bytes, ..dir.rules };
     let mut open = |at| region.window(dir.fs, dir.r, at, 0);
-    walk_windows(&rules, region, from, visit, &mut open, broken)?;
+    let _ = walk_windows(&rules, region, from, visit, &mut open, broken)?;
     Ok(())
 }

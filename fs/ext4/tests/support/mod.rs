@@ -103,16 +103,23 @@ impl Image {
 
     /// Mounts it.
     pub fn try_mount(&self, options: &Options) -> Result<Mounted> {
-        let device: Arc<dyn BlockDevice> = Arc::new(FileDevice::open(&self.path())?);
-        let vm = Vm::boot(BootOptions { limit_bytes: Some(LIMIT_BYTES), ..BootOptions::default() })?;
-        let fs = Ext4::mount(&vm, Arc::clone(&device), options)?;
-        Ok(Mounted { vm, device, fs })
+        mount_path(&self.path(), options)
     }
 
     /// Mounts it; it must succeed.
     pub fn mount(&self) -> Mounted {
         self.try_mount(&Options::default()).expect("the image mounts")
     }
+}
+
+/// Mounts the image at `path`.
+pub fn mount_path(path: &Path, options: &Options) -> Result<Mounted> {
+    let device: Arc<dyn BlockDevice> = Arc::new(FileDevice::open(path)?);
+    let vm = Vm::boot(BootOptions { limit_bytes: Some(LIMIT_BYTES), ..BootOptions::default() })?;
+    let fs = Ext4::mount(&vm, device, options)?;
+    // That of the file system is the overlay where a journal was replayed.
+    let device = Arc::clone(fs.device().device());
+    Ok(Mounted { vm, device, fs })
 }
 
 /// A mounted image.

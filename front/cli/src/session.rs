@@ -1,0 +1,153 @@
+//! [`Session`]: one run of the command: its kernel, the images that it has mounted, its output, what has failed so far.
+//!
+//! Who calls it: `main` makes one, every command works on it. Whom it calls: the library `rumpcap`, `images`.
+//! One kernel under one limit serves all images that a command line names.
+
+use crate::address::{self, Address};
+use crate::args::{GlobalArgs, StatsFormat};
+use crate::images;
+use crate::outcome::{Run, Stop};
+use crate::output::Output;
+use crate::progress::{Place, Progress};
+use crate::quote;
+use crate::report;
+use crate::units::MemoryLimit;
+use indicatif::ProgressBar;
+use rumpcap::{Kernel, Metadata, Mount};
+use std::ffi::OsStr;
+use std::io::Write;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+/// One run of the command.
+pub struct Session {
+    /// Standard output.
+    pub out: Output,
+    options: GlobalArgs,
+    kernel: Option<Kernel>,
+    mounts: Vec<(PathBuf, Option<u32>, Mount)>,
+    failures: u64,
+    bar: Option<ProgressBar>,
+}
+
+/// A path in a mounted image.
+#[derive(Clone)]
+pub struct Target {
+    /// The file system.
+    pub mount: Mount,
+    /// Absolute path in it.
+    pub path: PathBuf,
+}
+
+impl Session {
+    /// A session that has not booted yet: a wrong command line needs no kernel.
+    pub fn new(options: GlobalArgs, out: Output) -> Session {
+        Session { out, options, kernel: None, mounts: Vec::new(), failures: 0, bar: None }
+    }
+
+    /// Names a path that failed and goes on.
+    pub fn fail(&mut self, path: &Path, reason: &dyn std::fmt::Display) {
+        self.failures += 1;
+        self.say(format_args!("{}: {reason}", quote::for_message(path.as_os_str().as_bytes())));
+    }
+
+    /// Says something on standard error.
+    pub fn say(&mut self, message: std::fmt::Arguments<'_>) {
+        // Nothing can be done when standard error itself fails.
+        let write = || drop(writeln!(std::io::stderr(), "rumpcap: {message}"));
+        match &self.bar {
+            Some(bar) => bar.suspend(write),
+            None => write(),
+        }
+    }
+
+    /// Counts failures that have been said in summary.
+    pub fn count_failures(&mut self, failures: u64) {
+        self.failures += failures;
+    }
+
+    /// How many paths have failed.
+    pub fn failures(&self) -> u64 {
+        self.failures
+    }
+
+    /// Reads an address and mounts its image, unless it is already.
+    ///
+    /// # Errors
+    /// `Fatal` when the image cannot be opened or mounted, `Usage` when the address leaves open which partition.
+    pub fn target(&mut self, text: &OsStr) -> Run<Target> {
+        let Address { image, partition, path } = address::parse(text);
+        let known = self.mounts.iter().find(|(i, p, _)| *i == image && *p == partition);
+        if let Some((_, _, mount)) = known {
+            return Ok(Target { mount: mount.clone(), path });
+        }
+        let kernel = self.kernel()?;
+        let mount = images::mount(self, &kernel, &image, partition)?;
+        self.mounts.push((image, partition, mount.clone()));
+        Ok(Target { mount, path })
+    }
+
+    /// All of `texts` as targets.
+    pub fn targets(&mut self, texts: &[std::ffi::OsString]) -> Run<Vec<Target>> {
+        texts.iter().map(|text| self.target(text)).collect()
+    }
+
+    /// Attributes of a target of the command line; a failure is named and counted, and gives `None`.
+    pub fn metadata(&mut self, target: &Target, links: Links) -> Option<Metadata> {
+        let result = match links {
+            Links::Follow => target.mount.metadata(&target.path),
+            Links::Keep => target.mount.symlink_metadata(&target.path),
+        };
+        result.map_err(|e| self.fail(&target.path, &e)).ok()
+    }
+
+    /// The kernel; booted at the first call.
+    pub fn kernel(&mut self) -> Run<Kernel> {
+        if let Some(kernel) = &self.kernel {
+            return Ok(kernel.clone());
+        }
+        let mut builder = Kernel::builder();
+        if let MemoryLimit::Bytes(bytes) = self.options.memory_limit {
+            builder = builder.memory_limit(bytes);
+        }
+        let kernel = builder.boot().map_err(|e| Stop::Fatal(e.to_string()))?;
+        if self.options.verbose > 0 {
+            self.say(format_args!("{}", report::boot_line(self.options.memory_limit)));
+        }
+        self.kernel = Some(kernel.clone());
+        Ok(kernel)
+    }
+
+    /// A line of progress for work that may take long; messages are written around it.
+    pub fn progress(&mut self, place: Place) -> Run<Progress> {
+        let progress = Progress::new(&self.kernel()?, place);
+        self.bar = progress.bar();
+        Ok(progress)
+    }
+
+    /// The options that every command takes.
+    pub fn options(&self) -> &GlobalArgs {
+        &self.options
+    }
+
+    /// Prints the report on memory, where it was asked for.
+    pub fn finish(&mut self) {
+        let Some(kernel) = self.kernel.take() else { return };
+        let picture = kernel.memory_report();
+        if self.options.verbose > 0 {
+            eprint!("{}", report::text(&picture));
+        }
+        if self.options.stats == Some(StatsFormat::Json) {
+            eprintln!("{}", report::json(&picture));
+        }
+    }
+}
+
+/// Whether a symbolic link at the end of a path is followed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Links {
+    /// It is.
+    Follow,
+    /// The link itself is meant.
+    Keep,
+}

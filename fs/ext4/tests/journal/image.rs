@@ -1,0 +1,194 @@
+//! Images with a journal that needs recovery, made by the real mke2fs, the kernel and debugfs.
+
+use rumpcap_ext4::journal::{Geometry, Run};
+use rumpcap_host::{Error, Result};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+/// Runs a tool of the host; its standard output.
+pub fn run(program: &str, arguments: &[&str]) -> String {
+    let output = run_any(program, arguments);
+    assert!(output.status.success(), "{program} {arguments:?}: {}", text(&output));
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// As [`run`], whatever its exit code.
+pub fn run_any(program: &str, arguments: &[&str]) -> Output {
+    let found = Command::new(program).args(arguments).env("LC_ALL", "C").output();
+    found.unwrap_or_else(|e| panic!("{program}: {e}"))
+}
+
+fn text(output: &Output) -> String {
+    String::from_utf8_lossy(&[&output.stdout[..], &output.stderr[..]].concat()).into_owned()
+}
+
+pub fn path_text(path: &Path) -> &str {
+    path.to_str().expect("temporary paths are UTF-8")
+}
+
+/// Whether loop mounts work here: as root on most machines, but not in every container.
+pub fn can_mount() -> bool {
+    let answer = rustix_is_root() && Path::new("/dev/loop-control").exists();
+    if !answer {
+        eprintln!("skipped: needs root and loop devices");
+    }
+    answer
+}
+
+fn rustix_is_root() -> bool {
+    run("id", &["-u"]).trim() == "0"
+}
+
+/// An image file in a directory of its own.
+pub struct Image {
+    pub directory: tempfile::TempDir,
+    pub path: PathBuf,
+}
+
+impl Image {
+    /// Makes a file system: `mke2fs` with `options`, of `size`.
+    pub fn new(options: &[&str], size: &str) -> Image {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("image");
+        let mut arguments = vec!["-q", "-F"];
+        arguments.extend(options);
+        arguments.extend([path_text(&path), size]);
+        run("mke2fs", &arguments);
+        Image { directory, path }
+    }
+
+    /// A copy beside it.
+    pub fn copy(&self, name: &str) -> PathBuf {
+        let copy = self.directory.path().join(name);
+        std::fs::copy(&self.path, &copy).unwrap();
+        copy
+    }
+
+    /// Takes the image as it is now as the image to test, as if the power had failed.
+    pub fn crash(&self) -> Image {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("image");
+        run("cp", &["--sparse=always", path_text(&self.path), path_text(&path)]);
+        Image { directory, path }
+    }
+
+    /// Sends commands to debugfs, which writes to the image.
+    pub fn debugfs(&self, commands: &str) -> String {
+        debugfs(&self.path, commands)
+    }
+
+    pub fn geometry(&self) -> Geometry {
+        // It fails after the header where the journal is damaged.
+        let header = run_any("dumpe2fs", &["-h", path_text(&self.path)]);
+        let header = String::from_utf8_lossy(&header.stdout).into_owned();
+        let number = |name: &str| -> u64 {
+            let line = header.lines().find(|line| line.starts_with(name));
+            let value = line.and_then(|line| line.split(':').nth(1)).map(str::trim);
+            value.and_then(|value| value.parse().ok()).unwrap_or_else(|| panic!("{name} in {header}"))
+        };
+        let block_size = number("Block size");
+        let inode = debugfs(&self.path, "stat <8>\n");
+        let size = inode.split("Size: ").nth(1).and_then(|rest| rest.split_whitespace().next());
+        let size: u64 = size.and_then(|size| size.parse().ok()).unwrap_or_else(|| panic!("size in {inode}"));
+        Geometry {
+            block_size_bytes: block_size as u32,
+            blocks: number("Block count"),
+            journal_blocks: (size / block_size) as u32,
+        }
+    }
+
+    /// The block map of the journal, as debugfs lists it.
+    pub fn journal_map(&self) -> impl FnMut(u32) -> Result<Run> + use<> {
+        let runs = self.journal_runs();
+        move |logical| {
+            let inside = |(from, run): &&(u32, Run)| (*from..from + run.len_blocks).contains(&logical);
+            let (from, run) = runs.iter().find(inside).ok_or(Error::Corrupt { what: "hole", at: 0 })?;
+            let within = logical - from;
+            Ok(Run { first_block: run.first_block + u64::from(within), len_blocks: run.len_blocks - within })
+        }
+    }
+
+    fn journal_runs(&self) -> Vec<(u32, Run)> {
+        let inode = debugfs(&self.path, "stat <8>\n");
+        let list = inode.split("EXTENTS:").nth(1).or_else(|| inode.split("BLOCKS:").nth(1));
+        let list = list.unwrap_or_else(|| panic!("no block list in {inode}"));
+        let runs: Vec<(u32, Run)> = list.split([',', '\n']).filter_map(parse_run).collect();
+        assert!(!runs.is_empty(), "{inode}");
+        runs
+    }
+
+    /// Byte offset of a block of the journal.
+    pub fn journal_byte(&self, logical: u32) -> u64 {
+        let run = self.journal_map()(logical).unwrap();
+        run.first_block * u64::from(self.geometry().block_size_bytes)
+    }
+}
+
+/// `(0-11):100-111` or `(12):115`; nothing for indirect and extent blocks.
+fn parse_run(text: &str) -> Option<(u32, Run)> {
+    let (logical, physical) = text.trim().strip_prefix('(')?.split_once("):")?;
+    let first = |range: &str| range.split('-').next().and_then(|n| n.parse::<u64>().ok());
+    let last = |range: &str| range.split('-').next_back().and_then(|n| n.parse::<u64>().ok());
+    let from = first(logical)?;
+    let len_blocks = (last(logical)? - from + 1) as u32;
+    Some((from as u32, Run { first_block: first(physical)?, len_blocks }))
+}
+
+fn debugfs(image: &Path, commands: &str) -> String {
+    let script = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(script.path(), commands).unwrap();
+    let output = run_any("debugfs", &["-w", "-f", path_text(script.path()), path_text(image)]);
+    text(&output)
+}
+
+/// An image on a loop device, which takes writes also where the mount is read-only; detached when dropped.
+struct Loop {
+    device: String,
+}
+
+impl Loop {
+    fn new(image: &Path) -> Loop {
+        Loop { device: run("losetup", &["--find", "--show", path_text(image)]).trim().to_owned() }
+    }
+}
+
+impl Drop for Loop {
+    fn drop(&mut self) {
+        run_any("losetup", &["--detach", &self.device]);
+    }
+}
+
+/// An image mounted by the kernel; unmounted when dropped.
+pub struct Mounted {
+    pub root: PathBuf,
+    _device: Loop,
+}
+
+impl Mounted {
+    /// Mounts, or gives what mount says.
+    pub fn try_new(image: &Path, options: &str) -> std::result::Result<Mounted, String> {
+        let root = image.with_extension("mount");
+        std::fs::create_dir_all(&root).unwrap();
+        let device = Loop::new(image);
+        let output = run_any("mount", &["-o", options, &device.device, path_text(&root)]);
+        if !output.status.success() {
+            return Err(text(&output));
+        }
+        Ok(Mounted { root, _device: device })
+    }
+
+    pub fn new(image: &Path, options: &str) -> Mounted {
+        Mounted::try_new(image, options).unwrap_or_else(|e| panic!("mount -o {options}: {e}"))
+    }
+
+    /// Commits what was done under `path` to the journal, without writing it where it belongs.
+    pub fn commit(&self) {
+        std::fs::File::open(&self.root).unwrap().sync_all().unwrap();
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        run_any("umount", &[path_text(&self.root)]);
+    }
+}
