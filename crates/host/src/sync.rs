@@ -11,8 +11,6 @@
 use shuttle::sync as imp;
 #[cfg(not(feature = "shuttle"))]
 use std::sync as imp;
-#[cfg(not(feature = "shuttle"))]
-use std::sync as imp;
 pub use std::sync::{Arc, Weak};
 
 #[cfg(feature = "shuttle")]

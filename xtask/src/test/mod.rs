@@ -14,8 +14,8 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use tally::Tally;
 
-/// Where a package has its tests of interleavings: compiled with `--cfg shuttle`, and empty without.
-const INTERLEAVINGS: &str = "tests/shuttle.rs";
+/// Where a package has its tests of interleavings: compiled with its feature `shuttle` only.
+const INTERLEAVINGS: &str = "tests/schedules.rs";
 
 /// Options of the task.
 #[derive(clap::Args)]
@@ -49,7 +49,7 @@ fn run_all(args: &Args, tally: &mut Tally) -> Result {
 
     let mut succeeded = run_tests(tests_of_all(), args, &skip_log, tally)?;
     for package in metadata.packages.iter().filter(|package| package.folder().join(INTERLEAVINGS).exists()) {
-        succeeded &= run_tests(interleavings(&package.name, target), args, &skip_log, tally)?;
+        succeeded &= run_tests(interleavings(&package.name), args, &skip_log, tally)?;
     }
 
     tally.see_skip_log(&std::fs::read_to_string(&skip_log)?);
@@ -69,13 +69,10 @@ fn tests_of_all() -> Command {
     command
 }
 
-/// The tests of `package` under the model checker. It replaces the locks of all crates, so these are built apart.
-fn interleavings(package: &str, target: &Path) -> Command {
-    let mut flags = std::env::var("RUSTFLAGS").unwrap_or_default();
-    flags.push_str(" --cfg shuttle");
+/// The tests of `package` under the model checker, which replaces the locks of the crates below it.
+fn interleavings(package: &str) -> Command {
     let mut command = workspace::cargo();
-    command.args(["test", "--package", package, "--locked", "--no-fail-fast", "--test", "shuttle"]);
-    command.arg("--target-dir").arg(target.join("shuttle")).env("RUSTFLAGS", flags.trim());
+    command.args(["test", "--package", package, "--locked", "--features", "shuttle", "--test", "schedules"]);
     command
 }
 
