@@ -9,6 +9,7 @@ mod exits;
 mod fixture;
 mod hostile;
 mod listing;
+mod partitions;
 mod search;
 mod space;
 mod terminal;
