@@ -23,14 +23,15 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 const EXAMPLES: &str = "\
-The archive is in the pax format: long names, times to the nanosecond, extended attributes and access control lists
-(SCHILY.xattr), hard links, devices, files with holes (GNU sparse 1.0). Member names are relative: those of / begin with ./ and those
-of /a/b with b/. Sockets have no place in an archive: each is named, and the command exits with 1.
+The archive is in the pax format: long names, times to the nanosecond, extended attributes \
+(SCHILY.xattr), access control lists (SCHILY.acl), hard links, devices, files with holes (GNU sparse 1.0). Member \
+names are relative: those of / begin with ./ and those of /a/b with b/. Sockets have no place in an \
+archive: each is named, and the command exits with 1.
 
 Examples:
   rumpcap tar disk.img:/ -o disk.tar
   rumpcap tar disk.img:/home | zstd > home.tar.zst
-  rumpcap tar disk.img@2:/etc | tar -xpf - --xattrs --xattrs-include='*' -C restored
+  rumpcap tar disk.img@2:/etc | tar -xpf - --acls --xattrs --xattrs-include='*' -C there
   rumpcap tar --sorted disk.img:/srv | sha256sum       the same tree gives the same archive";
 
 /// Options of `tar`.
