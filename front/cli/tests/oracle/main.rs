@@ -2,6 +2,8 @@
 //!
 //! Needs root and loop devices; without them each test says why it is skipped. `hostile` and `exits` need neither.
 
+#![allow(clippy::unwrap_used, reason = "what prepares a test may panic")]
+
 mod archive;
 mod copy;
 mod digest;
