@@ -29,7 +29,7 @@ use subjects::{Limit, Subjects};
 use verdict::Judgement;
 
 /// Timed rounds of a full run: odd, so that the median is one of them; enough for a 97 % target on a noisy machine.
-const ROUNDS: usize = 11;
+const ROUNDS: usize = 15;
 const QUICK_ROUNDS: usize = 5;
 
 /// Options of the benchmark.
@@ -38,7 +38,7 @@ pub(crate) struct Args {
     /// Fewer rounds, and only the limits that a target speaks of
     #[arg(long)]
     quick: bool,
-    /// Timed rounds [default: 11, with --quick 5]
+    /// Timed rounds [default: 15, with --quick 5]
     #[arg(long)]
     rounds: Option<usize>,
     /// Only the cases whose names contain this; repeatable
