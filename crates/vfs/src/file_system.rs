@@ -7,7 +7,7 @@
 //! Methods may block for I/O. They take no lock that they hold across a page request.
 
 use crate::node::{FileKind, InodeNo, Node};
-use core::ops::ControlFlow;
+use core::ops::{ControlFlow, Range};
 use rumpcap_host::Result;
 use rumpcap_vm::{DeviceObject, Reservation};
 
@@ -117,6 +117,21 @@ pub trait FileSystem: Send + Sync {
         from: DirCookie,
         sink: &mut DirSink<'_>,
     ) -> Result<()>;
+
+    /// As [`FileSystem::read_dir`], for entries whose inode numbers are in `inodes`. Passing over the others is to be
+    /// quick: a walk of a large directory scans it many times.
+    fn read_dir_range(
+        &self,
+        r: &Reservation<'_>,
+        dir: &Node,
+        from: DirCookie,
+        inodes: Range<u64>,
+        sink: &mut DirSink<'_>,
+    ) -> Result<()> {
+        self.read_dir(r, dir, from, &mut |entry| {
+            if inodes.contains(&entry.ino.0) { sink(entry) } else { ControlFlow::Continue(()) }
+        })
+    }
 
     /// Where byte `offset` of the file is, and how far that goes on. `offset` may be past the end of the file.
     ///

@@ -5,6 +5,7 @@
 use crate::commands::*;
 use crate::units::{MemoryLimit, parse_memory_limit, parse_offset};
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use rumpcap::PolicyKind;
 
 /// What the kernel gets when nobody says: far above what full speed needs, and little for any machine.
 const DEFAULT_MEMORY_LIMIT: &str = "8m";
@@ -61,7 +62,28 @@ pub struct GlobalArgs {
     /// Print the report to standard error for programs
     #[arg(long, global = true, value_name = "FORMAT", help_heading = "Kernel")]
     pub stats: Option<StatsFormat>,
-    // A choice of the page queue's policy (`--policy lru|...`) belongs here once the library offers one.
+    /// Which page goes when memory is needed
+    #[arg(long, global = true, value_name = "POLICY", default_value = "s3fifo", help_heading = "Kernel")]
+    pub policy: Policy,
+}
+
+/// The page queue's policies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Policy {
+    /// Scan-resistant
+    S3fifo,
+    /// The least recently used page first
+    Lru,
+}
+
+impl Policy {
+    /// The library's name for it.
+    pub fn kind(self) -> PolicyKind {
+        match self {
+            Policy::S3fifo => PolicyKind::S3Fifo,
+            Policy::Lru => PolicyKind::Lru,
+        }
+    }
 }
 
 /// How `--stats` prints.

@@ -8,7 +8,7 @@
 use crate::outcome::{Run, Stop};
 use crate::quote;
 use crate::session::Session;
-use rumpcap::block::{BlockDevice, FileDevice};
+use rumpcap::block::{BlockDevice, FileDevice, Slice};
 use rumpcap::{Error, Kernel, Mount, MountOptions};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -65,9 +65,11 @@ fn options(session: &Session) -> MountOptions {
 }
 
 fn open(session: &Session, image: &Path) -> Run<Arc<dyn BlockDevice>> {
-    let _ = session;
-    let device = FileDevice::open(image).map_err(|e| broken(image, &e))?;
-    Ok(Arc::new(device))
+    let device: Arc<dyn BlockDevice> = Arc::new(FileDevice::open(image).map_err(|e| broken(image, &e))?);
+    match session.options().offset {
+        Some(offset) => Ok(Arc::new(Slice::from_offset(device, offset).map_err(|e| broken(image, &e))?)),
+        None => Ok(device),
+    }
 }
 
 fn broken(image: &Path, error: &Error) -> Stop {

@@ -33,6 +33,8 @@ pub struct Session {
 /// A path in a mounted image.
 #[derive(Clone)]
 pub struct Target {
+    /// Which of the session's images it is in: equal for targets in the same file system.
+    pub image: usize,
     /// The file system.
     pub mount: Mount,
     /// Absolute path in it.
@@ -77,14 +79,14 @@ impl Session {
     /// `Fatal` when the image cannot be opened or mounted, `Usage` when the address leaves open which partition.
     pub fn target(&mut self, text: &OsStr) -> Run<Target> {
         let Address { image, partition, path } = address::parse(text);
-        let known = self.mounts.iter().find(|(i, p, _)| *i == image && *p == partition);
-        if let Some((_, _, mount)) = known {
-            return Ok(Target { mount: mount.clone(), path });
+        let known = self.mounts.iter().position(|(i, p, _)| *i == image && *p == partition);
+        if let Some((at, (_, _, mount))) = known.and_then(|at| Some((at, self.mounts.get(at)?))) {
+            return Ok(Target { image: at, mount: mount.clone(), path });
         }
         let kernel = self.kernel()?;
         let mount = images::mount(self, &kernel, &image, partition)?;
         self.mounts.push((image, partition, mount.clone()));
-        Ok(Target { mount, path })
+        Ok(Target { image: self.mounts.len() - 1, mount, path })
     }
 
     /// All of `texts` as targets.
@@ -106,7 +108,7 @@ impl Session {
         if let Some(kernel) = &self.kernel {
             return Ok(kernel.clone());
         }
-        let mut builder = Kernel::builder();
+        let mut builder = Kernel::builder().policy(self.options.policy.kind());
         if let MemoryLimit::Bytes(bytes) = self.options.memory_limit {
             builder = builder.memory_limit(bytes);
         }

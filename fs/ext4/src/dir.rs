@@ -32,7 +32,7 @@ use crate::layout::inode_flags;
 use crate::map::Run;
 use crate::node::Ext4Node;
 use crate::region::Region;
-use core::ops::ControlFlow;
+use core::ops::{ControlFlow, Range};
 use entry::{Entry, Rules, is_path_component, kind_of};
 use rumpcap_host::{Error, Result};
 use rumpcap_vfs::{DirCookie, DirEntry, DirSink, FileKind, InodeNo, Node};
@@ -64,19 +64,24 @@ pub(crate) struct BlockPlace {
     pub ahead: u32,
 }
 
-/// Hands over the entries from `from` on; see [`rumpcap_vfs::FileSystem::read_dir`].
+/// Hands over the entries of `inodes` from `from` on; see [`rumpcap_vfs::FileSystem::read_dir_range`].
 pub(crate) fn read_dir(
     fs: &Ext4,
     r: &Reservation<'_>,
     node: &Node,
     from: DirCookie,
+    inodes: Range<u64>,
     sink: &mut DirSink<'_>,
 ) -> Result<()> {
     let dir = Dir::open(fs, r, node)?;
     let has_type = fs.sb.features.has_filetype();
     let encrypted = dir.is_encrypted();
     let mut failure = None;
+    let (low, width) = (inodes.start, inodes.end.saturating_sub(inodes.start));
     let mut hand_over = |base: u64, entry: Entry<'_>| {
+        if u64::from(entry.ino).wrapping_sub(low) >= width {
+            return ControlFlow::Continue(());
+        }
         if !is_path_component(entry.name) {
             failure = Some(Error::Corrupt { what: "directory: name of an entry", at: node.attributes.ino.0 });
         } else if encrypted && !is_dot(entry.name) {

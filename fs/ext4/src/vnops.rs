@@ -3,6 +3,7 @@
 //! Who calls it: `vfs`.
 
 use crate::{Ext4, MAX_PINS, dir, inline_data, stat_fs, symlink, xattr};
+use core::ops::Range;
 use rumpcap_host::Result;
 use rumpcap_vfs::{DirCookie, DirSink, Extent, FileSystem, InodeNo, Node, StatFs, XattrSink};
 use rumpcap_vm::{DeviceObject, PAGE_SIZE, Reservation};
@@ -46,7 +47,18 @@ impl FileSystem for Ext4 {
         from: DirCookie,
         sink: &mut DirSink<'_>,
     ) -> Result<()> {
-        dir::read_dir(self, r, dir, from, sink)
+        dir::read_dir(self, r, dir, from, 0..u64::MAX, sink)
+    }
+
+    fn read_dir_range(
+        &self,
+        r: &Reservation<'_>,
+        dir: &Node,
+        from: DirCookie,
+        inodes: Range<u64>,
+        sink: &mut DirSink<'_>,
+    ) -> Result<()> {
+        dir::read_dir(self, r, dir, from, inodes, sink)
     }
 
     fn map(&self, r: &Reservation<'_>, node: &Node, offset: u64) -> Result<Extent> {

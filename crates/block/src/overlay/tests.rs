@@ -79,11 +79,8 @@ fn a_device_larger_than_any_memory() {
             1 << 46
         }
         fn read_at(&self, offset: u64, bufs: &mut [IoSliceMut<'_>]) -> Result<()> {
-            let mut at = offset;
-            for byte in bufs.iter_mut().flat_map(|b| b.iter_mut()) {
-                *byte = (at >> 12) as u8;
-                at += 1;
-            }
+            let bytes = bufs.iter_mut().flat_map(|b| b.iter_mut());
+            (offset..).zip(bytes).for_each(|(at, byte)| *byte = (at >> 12) as u8);
             Ok(())
         }
         fn write_at(&self, _: u64, _: &mut [IoSlice<'_>]) -> Result<()> {

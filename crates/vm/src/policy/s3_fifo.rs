@@ -20,9 +20,9 @@ use core::sync::atomic::Ordering::Relaxed;
 /// pages would be one request's read-ahead.)
 const SMALL_SHARE: u32 = 4;
 
-/// Pages that come in while further references to a new one count as one with the first.
-pub(super) fn correlated_pages(frames: u32) -> u32 {
-    frames / SMALL_SHARE / 2
+/// Pages that come in while further references to a new one count as one with the first, among `resident` pages.
+pub(super) fn correlated_pages(resident: u32) -> u32 {
+    resident / SMALL_SHARE / 2
 }
 
 /// One page that went out of the small queue. Zeroed: none.
@@ -41,17 +41,15 @@ pub(crate) struct S3Fifo {
     ghosts: Table<GhostEntry>,
     /// Pages that went out of the small queue.
     departures: u32,
-    small_target: u32,
-    /// Departures for which a ghost is remembered: as many as the main queue has pages.
+    /// Departures for which a ghost is remembered: as many as the main queue can have pages.
     memory: u32,
 }
 
 impl S3Fifo {
     pub(super) fn new(frames: u32, ghosts: Table<GhostEntry>) -> S3Fifo {
         assert!(ghosts.len().is_power_of_two());
-        let small_target = frames / SMALL_SHARE;
         let (small, main) = (List::default(), List::default());
-        S3Fifo { small, main, ghosts, departures: 0, small_target, memory: frames - small_target }
+        S3Fifo { small, main, ghosts, departures: 0, memory: frames - frames / SMALL_SHARE }
     }
 
     pub(super) fn insert(&mut self, view: &mut View<'_>, frame: u32, key: u64) {
@@ -72,7 +70,8 @@ impl S3Fifo {
     }
 
     pub(super) fn victim(&mut self, view: &mut View<'_>) -> Option<u32> {
-        if self.small.len() > self.small_target || self.main.len() == 0 {
+        let small_target = (self.small.len() + self.main.len()) / SMALL_SHARE;
+        if self.small.len() > small_target || self.main.len() == 0 {
             self.victim_of_small(view).or_else(|| self.victim_of_main(view))
         } else {
             self.victim_of_main(view).or_else(|| self.victim_of_small(view))
@@ -137,7 +136,8 @@ impl S3Fifo {
         asked
     }
 
-    fn recall(&mut self, key: u64) -> bool {
+    /// Whether the page went out of the small queue not long ago.
+    pub(super) fn recall(&mut self, key: u64) -> bool {
         let (now, memory) = (self.departures, self.memory);
         let (ghost, name) = self.ghost(key);
         ghost.name == name && now.wrapping_sub(ghost.when) <= memory

@@ -44,7 +44,7 @@ Examples:
 
 /// Options of `cp`.
 #[derive(Debug, Args)]
-#[command(after_help = EXAMPLES)]
+#[command(args_override_self = true, after_help = EXAMPLES)]
 pub struct CpArgs {
     /// Directories with all that is in them; symbolic links are copied as links
     #[arg(short = 'r', short_alias = 'R', long)]
@@ -90,12 +90,10 @@ pub fn run(session: &mut Session, args: &CpArgs) -> Run {
         progress: session.progress(Place::Free)?,
     };
     let mut image = None;
-    for (target, text) in targets.iter().zip(&args.sources) {
-        let address = crate::address::parse(text);
-        let this = Some((address.image, address.partition));
-        if image != this {
+    for target in &targets {
+        if image != Some(target.image) {
             copy.links = LinkMap::default();
-            image = this;
+            image = Some(target.image);
         }
         let links = if recursive { Links::Keep } else { Links::Follow };
         let Some(metadata) = session.metadata(target, links) else { continue };
@@ -212,6 +210,7 @@ impl Copy {
             if !parent.is_empty() || place.destination.is_source_itself() {
                 open.remember_times();
             }
+            self.keeper.inherits = open.passes_on_acl();
             place.open = Some(open);
         }
         place.open.as_ref().map(OpenDirectory::fd).ok_or(Failure::Unsafe("no directory is open"))

@@ -37,7 +37,7 @@ Examples:
 
 /// Options of `find`.
 #[derive(Debug, Args)]
-#[command(after_help = EXAMPLES)]
+#[command(args_override_self = true, after_help = EXAMPLES)]
 pub struct FindArgs {
     /// One JSON array of objects instead of paths
     #[arg(long)]

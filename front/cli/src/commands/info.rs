@@ -22,7 +22,7 @@ Examples:
 
 /// Options of `info`.
 #[derive(Debug, Args)]
-#[command(after_help = EXAMPLES)]
+#[command(args_override_self = true, after_help = EXAMPLES)]
 pub struct InfoArgs {
     /// One JSON object
     #[arg(long)]

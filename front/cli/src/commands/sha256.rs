@@ -33,7 +33,7 @@ Examples:
 
 /// Options of `sha256`.
 #[derive(Debug, Args)]
-#[command(after_help = EXAMPLES)]
+#[command(args_override_self = true, after_help = EXAMPLES)]
 pub struct Sha256Args {
     /// One digest of the whole tree
     #[arg(long)]

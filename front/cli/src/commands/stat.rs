@@ -26,7 +26,7 @@ Examples:
 
 /// Options of `stat`.
 #[derive(Debug, Args)]
-#[command(after_help = EXAMPLES)]
+#[command(args_override_self = true, after_help = EXAMPLES)]
 pub struct StatArgs {
     /// Follow symbolic links
     #[arg(short = 'L', long)]

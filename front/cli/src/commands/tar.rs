@@ -35,7 +35,7 @@ Examples:
 
 /// Options of `tar`.
 #[derive(Debug, Args)]
-#[command(after_help = EXAMPLES)]
+#[command(args_override_self = true, after_help = EXAMPLES)]
 pub struct TarArgs {
     /// Write to this file instead of standard output
     #[arg(short = 'o', short_alias = 'f', long, value_name = "FILE")]
@@ -84,15 +84,13 @@ pub fn run(session: &mut Session, args: &TarArgs) -> Run {
         buffer: buffer(),
         progress,
     };
-    let order = if args.sorted { Order::Sorted } else { Order::Device };
+    let order = if args.sorted { Order::Sorted } else { Order::Nested };
     let mut image = None;
-    for (target, text) in targets.iter().zip(&args.sources) {
-        let address = crate::address::parse(text);
-        let this = Some((address.image, address.partition));
-        if image != this {
+    for target in &targets {
+        if image != Some(target.image) {
             tar.links = LinkMap::default();
             tar.accounts = if args.numeric_owner { Accounts::default() } else { Accounts::of(&target.mount) };
-            image = this;
+            image = Some(target.image);
         }
         traverse(session, target, order, usize::MAX, &mut |session: &mut Session, visit: &Visit<'_>| {
             tar.visit(session, target, visit)

@@ -21,7 +21,7 @@ Examples:
 
 /// Options of `xattr`.
 #[derive(Debug, Args)]
-#[command(after_help = EXAMPLES, disable_help_flag = true)]
+#[command(args_override_self = true, after_help = EXAMPLES, disable_help_flag = true)]
 pub struct XattrArgs {
     /// Values too
     #[arg(short = 'd', long)]

@@ -2,7 +2,7 @@
 
 use crate::image::{Image, Mounted, can_mount, run};
 use crate::oracle::{bytes_of, check, check_against_kernel, kernel_mounts, recover};
-use crate::written::{Form, PLAIN, VERSION_2, VERSION_3};
+use crate::written::{BLOCKS, Form, PLAIN, VERSION_2, VERSION_3};
 use rumpcap_block::{Effect, Fault, FaultInjector, FileDevice, MemoryDevice, Operation, Overlay};
 use rumpcap_ext4::journal::{self, MIN_SCRATCH_BYTES};
 use rumpcap_host::Error;
@@ -205,7 +205,7 @@ fn external_journal() {
     image.debugfs("ssv journal_inum 0\nssv journal_dev 0x0801\n");
     let base = Arc::new(FileDevice::open(&image.path).unwrap());
     let overlay = Overlay::new(base, image.directory.path()).unwrap();
-    let geometry = journal::Geometry { block_size_bytes: 1024, blocks: 4096, journal_blocks: 1024 };
+    let geometry = journal::Geometry { block_size_bytes: 1024, blocks: BLOCKS, journal_blocks: 1024 };
     let mut map = |_| Err(Error::NotFound);
     let result = journal::recover(&overlay, &mut map, &geometry, &mut [0; MIN_SCRATCH_BYTES]);
     assert_eq!(result, Err(Error::Unsupported { what: "external journal" }));
@@ -246,11 +246,11 @@ fn random_damage_never_panics_or_hangs() {
         let mut map = image.journal_map();
         let mut numbers = Numbers(form.block_size as u64);
         let (mut errors, mut ends) = (0, 0);
-        for _ in 0..400 {
+        for _ in 0..600 {
             let mut damaged = bytes.clone();
-            for _ in 0..=numbers.below(4) {
-                // The first 100 blocks have the whole log; heads of blocks are hit more often than the rest.
-                let block = journal_byte + numbers.below(100) * form.block_size as u64;
+            for _ in 0..=numbers.below(8) {
+                // The first 70 blocks have the whole log; heads of blocks are hit more often than the rest.
+                let block = journal_byte + numbers.below(70) * form.block_size as u64;
                 let within = if numbers.below(2) == 0 { 64 } else { form.block_size as u64 };
                 let at = (block + numbers.below(within)) as usize;
                 damaged[at] ^= 1 << numbers.below(8);

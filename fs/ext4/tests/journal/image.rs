@@ -60,7 +60,7 @@ impl Image {
     /// A copy beside it.
     pub fn copy(&self, name: &str) -> PathBuf {
         let copy = self.directory.path().join(name);
-        std::fs::copy(&self.path, &copy).unwrap();
+        run("cp", &["--sparse=always", path_text(&self.path), path_text(&copy)]);
         copy
     }
 

@@ -5,6 +5,7 @@ use rumpcap_block::{BlockDevice, FileDevice, Overlay};
 use rumpcap_ext4::journal::{self, MIN_SCRATCH_BYTES, Recovery};
 use rumpcap_host::Result;
 use std::io::IoSliceMut;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -24,20 +25,43 @@ pub fn bytes_of(device: &dyn BlockDevice) -> Vec<u8> {
     bytes
 }
 
-/// Offsets of the units of 1 KiB that differ, but for the super blocks, the journal's and what is `allowed`.
-pub fn differences(image: &Image, ours: &[u8], theirs: &[u8]) -> Vec<u64> {
-    assert_eq!(ours.len(), theirs.len());
-    let journal_super = image.journal_byte(0);
-    let units = ours.chunks(1024).zip(theirs.chunks(1024)).enumerate();
-    let differing = units.filter(|(_, (a, b))| a != b).map(|(unit, _)| unit as u64 * 1024);
-    differing.filter(|at| *at != 1024 && *at != journal_super).collect()
+/// Calls `take` with each MiB of both devices and its offset.
+fn compare(a: &dyn BlockDevice, b: &dyn BlockDevice, mut take: impl FnMut(u64, &[u8], &[u8])) {
+    let len = a.len_bytes();
+    assert_eq!(len, b.len_bytes());
+    let (mut of_a, mut of_b) = (vec![0; 1 << 20], vec![0; 1 << 20]);
+    for at in (0..len).step_by(1 << 20) {
+        let n = (len - at).min(1 << 20) as usize;
+        a.read_at(at, &mut [IoSliceMut::new(&mut of_a[..n])]).unwrap();
+        b.read_at(at, &mut [IoSliceMut::new(&mut of_b[..n])]).unwrap();
+        take(at, &of_a[..n], &of_b[..n]);
+    }
+}
+
+/// Offsets of the units of 1 KiB that differ, but for the super blocks of file system and journal.
+pub fn differences(image: &Image, ours: &dyn BlockDevice, theirs: &dyn BlockDevice) -> Vec<u64> {
+    let allowed = [1024, image.journal_byte(0)];
+    let mut differing = Vec::new();
+    compare(ours, theirs, |at, a, b| {
+        if a != b {
+            let units = a.chunks(1024).zip(b.chunks(1024)).enumerate().filter(|(_, (a, b))| a != b);
+            differing
+                .extend(units.map(|(unit, _)| at + unit as u64 * 1024).filter(|at| !allowed.contains(at)));
+        }
+    });
+    differing
 }
 
 /// The fields of the super block that a replay and what follows it decide: sizes, state, features, journal, errors. Not
 /// the free blocks and inodes: there e2fsck puts the sum of the groups, where the kernel has what was last committed.
-fn check_super_block(ours: &[u8], theirs: &[u8]) {
+fn check_super_block(ours: &dyn BlockDevice, theirs: &dyn BlockDevice) {
+    let [ours, theirs] = [ours, theirs].map(|device| {
+        let mut bytes = vec![0; 1024];
+        device.read_at(1024, &mut [IoSliceMut::new(&mut bytes)]).unwrap();
+        bytes
+    });
     for field in [0x00..0x0C, 0x14..0x28, 0x3A..0x3C, 0x4C..0x78, 0xE0..0x100, 0x194..0x1A8] {
-        let (a, b) = (&ours[1024..][field.clone()], &theirs[1024..][field.clone()]);
+        let (a, b) = (&ours[field.clone()], &theirs[field.clone()]);
         assert_eq!(a, b, "super block, bytes {field:x?}");
     }
 }
@@ -45,22 +69,14 @@ fn check_super_block(ours: &[u8], theirs: &[u8]) {
 /// Recovers in scratches of several sizes; all must give the same bytes, and the same as e2fsck and, where `mounts`,
 /// the kernel. Gives what recovery said in the smallest scratch.
 pub fn check(image: &Image) -> Recovery {
-    let before = std::fs::read(&image.path).unwrap();
-    let mut first: Option<(Vec<u8>, Recovery)> = None;
-    for scratch_bytes in [MIN_SCRATCH_BYTES, 5000, 64 * 1024, 1 << 20] {
-        let (overlay, recovery) = recover(image, scratch_bytes);
-        let recovery = recovery.unwrap();
-        let ours = bytes_of(&overlay);
-        if let Some((bytes, said)) = &first {
-            assert!(&ours == bytes, "scratch of {scratch_bytes} bytes gives other bytes");
-            assert_eq!(Recovery { passes: recovery.passes, ..*said }, recovery);
-        } else {
-            first = Some((ours, recovery));
-        }
+    let (ours, recovery) = recover(image, MIN_SCRATCH_BYTES);
+    let recovery = recovery.unwrap();
+    for scratch_bytes in [5000, 64 * 1024, 1 << 20] {
+        let (other, said) = recover(image, scratch_bytes);
+        compare(&ours, &other, |at, a, b| assert!(a == b, "{scratch_bytes} bytes of scratch, near {at}"));
+        let said = said.unwrap();
+        assert_eq!(Recovery { passes: said.passes, ..recovery }, said);
     }
-    assert!(std::fs::read(&image.path).unwrap() == before, "the image was written");
-    let (ours, recovery) = first.unwrap();
-
     let theirs = by_e2fsck(image);
     assert_eq!(differences(image, &ours, &theirs), [0; 0], "against e2fsck");
     check_super_block(&ours, &theirs);
@@ -69,11 +85,11 @@ pub fn check(image: &Image) -> Recovery {
 }
 
 /// What e2fsck makes of the journal and only of it.
-fn by_e2fsck(image: &Image) -> Vec<u8> {
+fn by_e2fsck(image: &Image) -> FileDevice {
     let copy = image.copy("e2fsck");
     let output = run_any("e2fsck", &["-fy", "-E", "journal_only", path_text(&copy)]);
     assert!(output.status.code().is_some_and(|code| code < 4), "{output:?}");
-    std::fs::read(copy).unwrap()
+    FileDevice::open(&copy).unwrap()
 }
 
 /// What the kernel makes of it. Without orphans, a read-only mount changes nothing else.
@@ -82,8 +98,8 @@ pub fn check_against_kernel(image: &Image) {
     drop(Mounted::new(&copy, "ro"));
     let (overlay, recovery) = recover(image, 64 * 1024);
     recovery.unwrap();
-    let theirs = std::fs::read(&copy).unwrap();
-    assert_eq!(differences(image, &bytes_of(&overlay), &theirs), [0; 0], "against the kernel");
+    let theirs = FileDevice::open(&copy).unwrap();
+    assert_eq!(differences(image, &overlay, &theirs), [0; 0], "against the kernel");
 }
 
 /// Whether the kernel mounts it.
@@ -92,14 +108,20 @@ pub fn kernel_mounts(image: &Image) -> bool {
 }
 
 /// The recovered bytes need no recovery, for us and for e2fsck, which then finds nothing wrong.
-fn check_idempotent(image: &Image, ours: &[u8]) {
+fn check_idempotent(image: &Image, ours: &dyn BlockDevice) {
     let path = image.directory.path().join("recovered");
-    std::fs::write(&path, ours).unwrap();
+    let file = std::fs::File::create(&path).unwrap();
+    file.set_len(ours.len_bytes()).unwrap();
+    compare(ours, ours, |at, bytes, _| {
+        if bytes.iter().any(|byte| *byte != 0) {
+            file.write_all_at(bytes, at).unwrap();
+        }
+    });
     check_clean(&path);
     let recovered = Image { directory: tempfile::tempdir().unwrap(), path };
-    let (overlay, recovery) = recover(&recovered, MIN_SCRATCH_BYTES);
+    let (again, recovery) = recover(&recovered, MIN_SCRATCH_BYTES);
     assert!(!recovery.unwrap().was_dirty);
-    assert_eq!(differences(&recovered, &bytes_of(&overlay), ours), [0; 0]);
+    compare(&again, ours, |at, a, b| assert!(a == b, "recovered twice, near {at}"));
 }
 
 fn check_clean(path: &Path) {

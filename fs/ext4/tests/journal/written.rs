@@ -5,6 +5,9 @@ use crate::oracle::{bytes_of, check, recover};
 use rumpcap_ext4::journal::MIN_SCRATCH_BYTES;
 use std::path::PathBuf;
 
+/// Blocks of the file systems of these tests.
+pub const BLOCKS: u64 = 4096;
+
 /// The block that transactions of these tests write to first; nothing else is there.
 pub const TARGET: u64 = 2600;
 
@@ -22,9 +25,9 @@ pub const VERSION_2: Form = Form { block_size: 4096, features: "metadata_csum,64
 pub const VERSION_3: Form = Form { block_size: 4096, features: "metadata_csum,64bit", checksum: "-c -v 3" };
 
 impl Form {
-    /// An empty file system with 1024 blocks of journal and 4096 in all.
+    /// An empty file system of [`BLOCKS`] blocks, 1024 of them journal.
     pub fn image(&self) -> Image {
-        let (block_size, size) = (self.block_size.to_string(), (4096 * self.block_size / 1024).to_string());
+        let (block_size, size) = (self.block_size.to_string(), BLOCKS.to_string());
         let journal = format!("size={}", self.block_size / 1024);
         let options = ["-t", "ext4", "-b", &block_size, "-O", self.features, "-N", "64", "-J", &journal];
         Image::new(&options, &size)

@@ -1,0 +1,14 @@
+//! The command against GNU coreutils, findutils and tar on the same image, mounted by the kernel.
+//!
+//! Needs root and loop devices; without them each test says why it is skipped. `hostile` and `exits` need neither.
+
+mod archive;
+mod copy;
+mod digest;
+mod exits;
+mod fixture;
+mod hostile;
+mod listing;
+mod search;
+mod space;
+mod terminal;
