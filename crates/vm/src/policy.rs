@@ -14,8 +14,10 @@ mod s3_fifo;
 
 pub(crate) use s3_fifo::GhostEntry;
 
+use crate::list::{Linked, List};
+use crate::object::ObjectId;
 use crate::page::{FrameNo, Page};
-use crate::page_queue::PageLinks;
+use crate::page_queue::{ByQueue, PageLinks};
 use crate::page_table::PageTable;
 use crate::region::Table;
 use core::sync::atomic::Ordering::Relaxed;
@@ -40,6 +42,23 @@ pub(crate) struct View<'a> {
 impl View<'_> {
     fn page(&self, frame: u32) -> &Page {
         self.table.page(FrameNo(frame))
+    }
+
+    fn is_of(&self, frame: u32, object: ObjectId) -> bool {
+        self.page(frame).identity().0 == object.number()
+    }
+
+    /// The first page of a queue that `goes`, among its first `looks`.
+    fn find(&mut self, queue: &List, looks: u32, goes: impl Fn(&mut Self, u32) -> bool) -> Option<u32> {
+        let mut at = queue.front();
+        for _ in 0..looks {
+            let frame = at?;
+            if goes(self, frame) {
+                return Some(frame);
+            }
+            at = ByQueue(self.links).next(frame);
+        }
+        None
     }
 }
 
@@ -94,6 +113,14 @@ impl Policy {
         match self {
             Policy::Lru(_) => true,
             Policy::S3Fifo(s3) => s3.asked_lately(key),
+        }
+    }
+
+    /// The page of `object` to go, if one is found within `looks` looks (PO-2).
+    pub(crate) fn victim_of(&mut self, view: &mut View<'_>, object: ObjectId, looks: u32) -> Option<u32> {
+        match self {
+            Policy::Lru(lru) => lru.victim_of(view, object, looks),
+            Policy::S3Fifo(s3) => s3.victim_of(view, object, looks),
         }
     }
 

@@ -14,15 +14,19 @@ const ABOUT: &str = "Lists, reads and copies out of disk images, under a hard me
 
 const ADDRESSES: &str = "\
 Addresses:
-  IMAGE            the root directory of the file system in IMAGE (a file or a block device)
-  IMAGE:PATH       PATH in it; always from the root, with or without a leading /
-  IMAGE@N:PATH     PATH in the file system of partition N
-  A disk image with partitions and no @N: the partition is used if it is the only one with a file system, else
-  the command says which there are. IMAGE may itself contain : and @: the longest reading that names an existing file counts.
+  IMAGE          the root directory of the file system in IMAGE
+  IMAGE:PATH     PATH in it; always from the root, with or without a leading /
+  IMAGE@N:PATH   PATH in the file system of partition N
+
+IMAGE is a file or a block device; it is never written. Of a disk image with partitions and no @N, the \
+only file system is used; if there are several, the command says which. IMAGE may itself contain : and @: \
+the longest reading that names an existing file counts.
 
 Exit status:
-  0 everything that was asked for was done; 1 something failed, each path was named on standard error;
-  2 the command line was wrong; 141 whoever read the output has gone.
+  0    everything that was asked for was done
+  1    something failed; each path was named on standard error
+  2    the command line was wrong
+  141  whoever read the output has gone
 
 Examples:
   rumpcap ls -l disk.img:/etc

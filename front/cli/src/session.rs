@@ -15,7 +15,7 @@ use crate::units::MemoryLimit;
 use indicatif::ProgressBar;
 use rumpcap::{Kernel, Metadata, Mount};
 use std::ffi::OsStr;
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -85,8 +85,23 @@ impl Session {
         }
         let kernel = self.kernel()?;
         let mount = images::mount(self, &kernel, &image, partition)?;
+        self.warn_of(&image, &mount);
         self.mounts.push((image, partition, mount.clone()));
         Ok(Target { image: self.mounts.len() - 1, mount, path })
+    }
+
+    /// Says what the file system has to say of itself (a journal that was replayed, errors that were recorded) to who looks, or asks
+    /// with -v; scripts find it in `info`.
+    fn warn_of(&mut self, image: &Path, mount: &Mount) {
+        if self.options.verbose == 0 && !std::io::stderr().is_terminal() {
+            return;
+        }
+        let warnings = mount.info().map(|info| info.warnings).unwrap_or_default();
+        for warning in warnings {
+            let warning = quote::quote(warning.as_bytes(), quote::Quoting::Controls).into_owned();
+            let image = quote::for_message(image.as_os_str().as_bytes());
+            self.say(format_args!("{image}: {}", String::from_utf8_lossy(&warning)));
+        }
     }
 
     /// All of `texts` as targets.

@@ -32,7 +32,9 @@ impl DamagedImage {
     pub fn get(&self, offset: usize, len: usize) -> Vec<u8> {
         let end = (offset + len).min(self.base.len());
         let mut bytes = vec![0; end.saturating_sub(offset)];
-        self.copy_to(offset, &mut bytes);
+        if !bytes.is_empty() {
+            self.copy_to(offset, &mut bytes);
+        }
         bytes
     }
 

@@ -113,10 +113,11 @@ impl Geometry {
         }
         let (block, incompatible) = (1024 << u32_at(sb, 0x18), u32_at(sb, 0x60));
         let wide = incompatible & IS_64BIT != 0;
-        let first_block = u64::from(u32_at(sb, 0x14));
+        // With bigalloc the first data block is 0 at every block size; the super block is at byte 1024 all the same.
+        let (first_data, first_block) = (u64::from(u32_at(sb, 0x14)), u64::from(block == 1024));
         let blocks = u64::from(u32_at(sb, 4)) | if wide { u64::from(u32_at(sb, 0x150)) << 32 } else { 0 };
         let per_group = u64::from(u32_at(sb, 0x20));
-        let groups = (blocks - first_block).div_ceil(per_group) as u32;
+        let groups = (blocks - first_data).div_ceil(per_group) as u32;
         let descriptor = if wide { usize::from(u16_at(sb, 0xfe)) } else { 32 };
         let uuid: [u8; 16] = sb[0x68..0x78].try_into().ok()?;
         let stored = incompatible & SEED_IN_SUPER_BLOCK != 0;

@@ -12,6 +12,7 @@
 
 use super::View;
 use crate::list::{Linked, List};
+use crate::object::ObjectId;
 use crate::page_queue::{ByQueue, Place};
 use crate::region::Table;
 use core::sync::atomic::Ordering::Relaxed;
@@ -33,6 +34,13 @@ pub(crate) struct GhostEntry {
     name: u32,
     /// When it went, in pages that went out of the small queue.
     when: u32,
+}
+
+/// Takes a reference from a page; true if it had none and could be evicted.
+fn use_up(view: &View<'_>, frame: u32) -> bool {
+    let references = view.page(frame).references.load(Relaxed);
+    view.page(frame).references.store(references.saturating_sub(1), Relaxed);
+    references == 0 && view.page(frame).try_evict()
 }
 
 pub(crate) struct S3Fifo {
@@ -78,6 +86,23 @@ impl S3Fifo {
         }
     }
 
+    /// The page of `object` to go, if one is found within `looks` looks: in the same order, the others' pages passed over.
+    pub(super) fn victim_of(&mut self, view: &mut View<'_>, object: ObjectId, looks: u32) -> Option<u32> {
+        let small_target = (self.small.len() + self.main.len()) / SMALL_SHARE;
+        let (first, second) = if self.small.len() > small_target {
+            (&self.small, &self.main)
+        } else {
+            (&self.main, &self.small)
+        };
+        let own = |view: &mut View<'_>, frame: u32| view.is_of(frame, object) && use_up(view, frame);
+        let frame = view.find(first, looks, own).or_else(|| view.find(second, looks, own))?;
+        if view.links[frame as usize].place() == Place::Small {
+            self.remember(view, frame);
+        }
+        self.remove(view, frame);
+        Some(frame)
+    }
+
     /// Looks at each page of the small queue once.
     fn victim_of_small(&mut self, view: &mut View<'_>) -> Option<u32> {
         let mut at = self.small.front();
@@ -100,11 +125,9 @@ impl S3Fifo {
     fn victim_of_main(&mut self, view: &mut View<'_>) -> Option<u32> {
         for _ in 0..self.main.len() * (u32::from(super::MOST_REFERENCES) + 1) {
             let frame = self.main.pop_front(&mut ByQueue(view.links))?;
-            let references = view.page(frame).references.load(Relaxed);
-            if references == 0 && view.page(frame).try_evict() {
+            if use_up(view, frame) {
                 return Some(frame);
             }
-            view.page(frame).references.store(references.saturating_sub(1), Relaxed);
             self.main.push_back(&mut ByQueue(view.links), frame);
         }
         None

@@ -26,15 +26,18 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 const EXAMPLES: &str = "\
-Kept by default: modes, owners, times to the nanosecond, extended attributes with access control lists, hard links,
-holes, devices, fifos and sockets. Leave some out with --no-preserve. Inode flags (chattr) are not copied.
+Kept by default: modes, owners, times to the nanosecond, extended attributes with access control \
+lists, hard links, holes, devices, fifos and sockets. Leave some out with --no-preserve. Inode flags \
+(chattr) are not copied.
 
-Who is not root cannot give files away or set security.* and trusted.* attributes: then owners become yours, set-id bits are dropped, and the
-number of files that this concerns is said at the end. With -p or -a that is a failure (exit 1), without it is not. Devices that cannot be
-made are always a failure, each named.
+Who is not root cannot give files away or set security.* and trusted.* attributes: then owners \
+become yours, set-id bits are dropped, and the number of files that this concerns is said at the \
+end. With -p or -a that is a failure (exit 1), without it is not. Devices that cannot be made are \
+always a failure, each named.
 
-A file in the target that has the name of a new one is replaced, not written into; links in the target tree are not followed:
-nothing outside TARGET is touched, whatever names and links the image holds.
+A file in the target that has the name of a new one is replaced, not written into; links in the \
+target tree are not followed: nothing outside TARGET is touched, whatever names and links the image \
+holds.
 
 Examples:
   rumpcap cp disk.img:/etc/fstab .

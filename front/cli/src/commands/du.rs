@@ -24,7 +24,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 const EXAMPLES: &str = "\
-Sizes are in units of 1024 bytes, as the files lie on the device. A file with several names is counted once.
+Sizes are in units of 1024 bytes, as the files lie on the device. A file with several names is \
+counted once.
 
 Examples:
   rumpcap du -sh disk.img

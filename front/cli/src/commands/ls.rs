@@ -22,8 +22,8 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 const EXAMPLES: &str = "\
-Names are sorted by their bytes. User and group names are those of the image's /etc/passwd and /etc/group. Sorting holds the directory in
-memory, outside the limit; -U -1 and -U -l do not.
+Names are sorted by their bytes. User and group names are those of the image's /etc/passwd and \
+/etc/group. Sorting holds the directory in memory, outside the limit; -U -1 and -U -l do not.
 
 Examples:
   rumpcap ls disk.img

@@ -2,6 +2,8 @@
 //!
 //! Needs root and loop devices; without them each test says why it is skipped. `hostile` and `exits` need neither.
 
+#![allow(clippy::unwrap_used, reason = "what prepares a test may panic")]
+
 mod archive;
 mod copy;
 mod digest;
@@ -9,6 +11,7 @@ mod exits;
 mod fixture;
 mod hostile;
 mod listing;
+mod partitions;
 mod search;
 mod space;
 mod terminal;

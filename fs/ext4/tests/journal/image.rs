@@ -2,8 +2,10 @@
 
 use rumpcap_ext4::journal::{Geometry, Run};
 use rumpcap_host::{Error, Result};
+use rumpcap_testing::{loop_mount, skip};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::sync::OnceLock;
 
 /// Runs a tool of the host; its standard output.
 pub fn run(program: &str, arguments: &[&str]) -> String {
@@ -26,23 +28,21 @@ pub fn path_text(path: &Path) -> &str {
     path.to_str().expect("temporary paths are UTF-8")
 }
 
-/// Whether loop mounts work here: as root on most machines, but not in every container.
+/// Whether loop mounts work here: as root on most machines, but not in every container. Else the test is skipped.
 pub fn can_mount() -> bool {
-    let answer = rustix_is_root() && Path::new("/dev/loop-control").exists();
+    let answer = loop_mount::available();
     if !answer {
-        eprintln!("skipped: needs root and loop devices");
+        skip::skip("needs root and loop devices");
     }
     answer
-}
-
-fn rustix_is_root() -> bool {
-    run("id", &["-u"]).trim() == "0"
 }
 
 /// An image file in a directory of its own.
 pub struct Image {
     pub directory: tempfile::TempDir,
     pub path: PathBuf,
+    /// Geometry and journal, asked for once: what tests do to an image does not change them.
+    layout: OnceLock<(Geometry, Vec<(u32, Run)>)>,
 }
 
 impl Image {
@@ -54,7 +54,12 @@ impl Image {
         arguments.extend(options);
         arguments.extend([path_text(&path), size]);
         run("mke2fs", &arguments);
-        Image { directory, path }
+        Image::at(directory, path)
+    }
+
+    /// The image at `path`, with `directory` for what the test needs beside it.
+    pub fn at(directory: tempfile::TempDir, path: PathBuf) -> Image {
+        Image { directory, path, layout: OnceLock::new() }
     }
 
     /// A copy beside it.
@@ -69,7 +74,7 @@ impl Image {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("image");
         run("cp", &["--sparse=always", path_text(&self.path), path_text(&path)]);
-        Image { directory, path }
+        Image::at(directory, path)
     }
 
     /// Sends commands to debugfs, which writes to the image.
@@ -78,28 +83,12 @@ impl Image {
     }
 
     pub fn geometry(&self) -> Geometry {
-        // It fails after the header where the journal is damaged.
-        let header = run_any("dumpe2fs", &["-h", path_text(&self.path)]);
-        let header = String::from_utf8_lossy(&header.stdout).into_owned();
-        let number = |name: &str| -> u64 {
-            let line = header.lines().find(|line| line.starts_with(name));
-            let value = line.and_then(|line| line.split(':').nth(1)).map(str::trim);
-            value.and_then(|value| value.parse().ok()).unwrap_or_else(|| panic!("{name} in {header}"))
-        };
-        let block_size = number("Block size");
-        let inode = debugfs(&self.path, "stat <8>\n");
-        let size = inode.split("Size: ").nth(1).and_then(|rest| rest.split_whitespace().next());
-        let size: u64 = size.and_then(|size| size.parse().ok()).unwrap_or_else(|| panic!("size in {inode}"));
-        Geometry {
-            block_size_bytes: block_size as u32,
-            blocks: number("Block count"),
-            journal_blocks: (size / block_size) as u32,
-        }
+        self.layout().0
     }
 
     /// The block map of the journal, as debugfs lists it.
     pub fn journal_map(&self) -> impl FnMut(u32) -> Result<Run> + use<> {
-        let runs = self.journal_runs();
+        let runs = self.layout().1.clone();
         move |logical| {
             let inside = |(from, run): &&(u32, Run)| (*from..from + run.len_blocks).contains(&logical);
             let (from, run) = runs.iter().find(inside).ok_or(Error::Corrupt { what: "hole", at: 0 })?;
@@ -108,13 +97,14 @@ impl Image {
         }
     }
 
-    fn journal_runs(&self) -> Vec<(u32, Run)> {
-        let inode = debugfs(&self.path, "stat <8>\n");
-        let list = inode.split("EXTENTS:").nth(1).or_else(|| inode.split("BLOCKS:").nth(1));
-        let list = list.unwrap_or_else(|| panic!("no block list in {inode}"));
-        let runs: Vec<(u32, Run)> = list.split([',', '\n']).filter_map(parse_run).collect();
-        assert!(!runs.is_empty(), "{inode}");
-        runs
+    fn layout(&self) -> &(Geometry, Vec<(u32, Run)>) {
+        self.layout.get_or_init(|| {
+            // It fails after the header where the journal is damaged.
+            let header = output_of("dumpe2fs", &["-h", path_text(&self.path)]);
+            // Without bitmaps (-c): at the moment of a crash they need not match their checksums.
+            let inode = output_of("debugfs", &["-c", "-R", "stat <8>", path_text(&self.path)]);
+            (parse_geometry(&header, &inode), parse_runs(&inode))
+        })
     }
 
     /// Byte offset of a block of the journal.
@@ -122,6 +112,34 @@ impl Image {
         let run = self.journal_map()(logical).unwrap();
         run.first_block * u64::from(self.geometry().block_size_bytes)
     }
+}
+
+fn output_of(program: &str, arguments: &[&str]) -> String {
+    String::from_utf8_lossy(&run_any(program, arguments).stdout).into_owned()
+}
+
+fn parse_geometry(header: &str, inode: &str) -> Geometry {
+    let number = |name: &str| -> u64 {
+        let line = header.lines().find(|line| line.starts_with(name));
+        let value = line.and_then(|line| line.split(':').nth(1)).map(str::trim);
+        value.and_then(|value| value.parse().ok()).unwrap_or_else(|| panic!("{name} in {header}"))
+    };
+    let block_size = number("Block size");
+    let size = inode.split("Size: ").nth(1).and_then(|rest| rest.split_whitespace().next());
+    let size: u64 = size.and_then(|size| size.parse().ok()).unwrap_or_else(|| panic!("size in {inode}"));
+    Geometry {
+        block_size_bytes: block_size as u32,
+        blocks: number("Block count"),
+        journal_blocks: (size / block_size) as u32,
+    }
+}
+
+fn parse_runs(inode: &str) -> Vec<(u32, Run)> {
+    let list = inode.split("EXTENTS:").nth(1).or_else(|| inode.split("BLOCKS:").nth(1));
+    let list = list.unwrap_or_else(|| panic!("no block list in {inode}"));
+    let runs: Vec<(u32, Run)> = list.split([',', '\n']).filter_map(parse_run).collect();
+    assert!(!runs.is_empty(), "{inode}");
+    runs
 }
 
 /// `(0-11):100-111` or `(12):115`; nothing for indirect and extent blocks.

@@ -118,7 +118,7 @@ fn check_idempotent(image: &Image, ours: &dyn BlockDevice) {
         }
     });
     check_clean(&path);
-    let recovered = Image { directory: tempfile::tempdir().unwrap(), path };
+    let recovered = Image::at(tempfile::tempdir().unwrap(), path);
     let (again, recovery) = recover(&recovered, MIN_SCRATCH_BYTES);
     assert!(!recovery.unwrap().was_dirty);
     compare(&again, ours, |at, a, b| assert!(a == b, "recovered twice, near {at}"));
