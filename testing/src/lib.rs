@@ -11,7 +11,6 @@
 pub mod corrupt;
 pub mod counting;
 pub mod exercise;
-pub mod fault;
 pub mod images;
 pub mod loop_mount;
 pub mod oracle;

@@ -7,7 +7,7 @@ use rustix::fd::OwnedFd;
 use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
 use std::io::{IoSlice, IoSliceMut};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Temporary files hold what may be secret in the image: nobody else's business.
 const OWNER_ONLY: Mode = Mode::RUSR.union(Mode::WUSR);
@@ -17,6 +17,11 @@ const MAX_SEGMENTS: usize = 1024;
 
 /// Bytes of a sector where nobody says otherwise.
 const SECTOR_BYTES: u32 = 512;
+
+/// Where the host wants temporary files, unless the user says otherwise. Allocates: for boot and mount only.
+pub fn temporary_directory() -> PathBuf {
+    std::env::temp_dir()
+}
 
 /// Names tried for a temporary file before giving up: one is enough unless someone guesses the clock.
 const NAME_ATTEMPTS: u32 = 100;

@@ -1,20 +1,23 @@
 //! Locks, condition variables and atomics of the host.
 //!
-//! One place to exchange them: under `--cfg shuttle` a model checker's own stand in, so that the real code of
-//! gate, page allocation and pagedaemon runs under every schedule that it cares to try.
+//! One place to exchange them: with the feature `shuttle` a model checker's own stand in, so that the real code of gate,
+//! page allocation and pagedaemon runs under every schedule that it cares to try. Its atomics are those of the
+//! standard library with a point of schedule before each access, because tables of them are cut from zeroed memory.
 //!
 //! A panic while a lock is held leaves the lock usable: the kernel's asserts stop the thread that broke an
 //! invariant, and the others report what they find rather than a poisoned lock.
 
-#[cfg(not(shuttle))]
-use std::sync as imp;
-#[cfg(not(shuttle))]
-pub use std::sync::{Arc, atomic};
-
-#[cfg(shuttle)]
+#[cfg(feature = "shuttle")]
 use shuttle::sync as imp;
-#[cfg(shuttle)]
-pub use shuttle::sync::{Arc, atomic};
+#[cfg(not(feature = "shuttle"))]
+use std::sync as imp;
+pub use std::sync::{Arc, Weak};
+
+#[cfg(feature = "shuttle")]
+#[path = "sync/scheduled.rs"]
+pub mod atomic;
+#[cfg(not(feature = "shuttle"))]
+pub use std::sync::atomic;
 
 /// The guard of a locked [`Mutex`].
 pub type MutexGuard<'a, T> = imp::MutexGuard<'a, T>;
@@ -72,8 +75,8 @@ impl Condvar {
 
 /// Gives the processor to another thread.
 pub fn yield_now() {
-    #[cfg(shuttle)]
+    #[cfg(feature = "shuttle")]
     shuttle::thread::yield_now();
-    #[cfg(not(shuttle))]
+    #[cfg(not(feature = "shuttle"))]
     std::thread::yield_now();
 }

@@ -1,9 +1,13 @@
 //! Threads of the host. Only the pagedaemon has one of its own.
 
 use crate::{Error, Result};
+#[cfg(feature = "shuttle")]
+use shuttle::thread as imp;
+#[cfg(not(feature = "shuttle"))]
+use std::thread as imp;
 
 /// A thread of the host, to be joined.
-pub struct Thread(std::thread::JoinHandle<()>);
+pub struct Thread(imp::JoinHandle<()>);
 
 /// Stack of a kernel thread, in bytes. The pagedaemon's deepest path (round, pager put, vectored write with
 /// 32 segments of 16 bytes) takes under 8 KiB; glibc's own minimum and guard are 16 KiB and a page.
@@ -11,7 +15,7 @@ const STACK_BYTES: usize = 64 * 1024;
 
 /// Starts a thread that runs `body`. Allocates: for boot only.
 pub fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<Thread> {
-    std::thread::Builder::new()
+    imp::Builder::new()
         .name(name.into())
         .stack_size(STACK_BYTES)
         .spawn(body)
@@ -27,7 +31,7 @@ impl Thread {
 
     /// Whether the caller is this thread.
     pub fn is_current(&self) -> bool {
-        self.0.thread().id() == std::thread::current().id()
+        self.0.thread().id() == imp::current().id()
     }
 }
 

@@ -47,3 +47,8 @@ pub use rumpcap_host::{Error, Result};
 pub use rumpcap_vfs::{FileKind, StatFs, Timestamp};
 pub use rumpcap_vm::{Daemon, MemoryReport, PolicyKind, Trace};
 pub use walk::{Walk, WalkEntry, WalkError};
+
+/// The examples of the README, compiled with the documentation's.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;

@@ -1,8 +1,8 @@
 //! [`Walk`]: visits every entry below a directory, with its attributes, in bounded memory.
 //!
-//! Order: the start itself; then, for a directory, all its entries together (in the order of their inodes where
-//! that saves device reads), then each of its subdirectories in the same way before the next. So a directory always
-//! comes before what is in it, and the entries of one directory are never interleaved with another's.
+//! Order: a directory, then its entries that are no directories (in the order of their inodes where that saves device
+//! reads), then each of its subdirectories in the same way before the next. So a directory always comes before what is
+//! in it. (Where a directory does not say which of its entries are directories, those are given with the others.)
 //!
 //! States of the walk of one directory, each transition with its function:
 //! ```text
@@ -11,13 +11,14 @@
 //! WK-1. The tree is not kept: a level is the directory's node and a cookie. WK-2. A directory that contains itself, or
 //! more directories than the file system has inodes, end the walk of that part with `Corrupt`, so every walk ends.
 //!
-//! Memory: the kernel's is one [`Batch`]; the caller's is the path, a level for each directory on it, and the
-//! attributes of [`RUN`] entries.
+//! Memory: the kernel's is one [`Batch`]; the caller's is the path, a level for each directory on it with up to
+//! [`WINDOW`] names of subdirectories, and the attributes of [`RUN`] entries.
 
 use crate::{File, Metadata, Mount};
 use core::ops::ControlFlow;
 use rumpcap_host::{Error, Result};
 use rumpcap_vfs::{Attributes, Batch, DirCookie, DirScan, FileKind, Follow, InodeNo, Node};
+use rumpcap_vm::Reservation;
 use std::collections::VecDeque;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -25,6 +26,9 @@ use std::path::{Path, PathBuf};
 
 /// Entries whose inodes are read in one pass through the gate.
 const RUN: usize = 32;
+
+/// Subdirectories that are taken from a directory at once, to be visited in the order of their inodes.
+const WINDOW: usize = 64;
 
 /// A walk in progress.
 ///
@@ -60,9 +64,18 @@ struct Level {
     dir: Node,
     path_len: usize,
     scan: DirScan,
-    /// Where looking for the next subdirectory goes on.
-    subdirectories: DirCookie,
-    has_subdirectories: bool,
+    subdirectories: Subdirectories,
+}
+
+/// The subdirectories of a directory that are still to be visited.
+#[derive(Default)]
+struct Subdirectories {
+    /// Where looking for more goes on; `None` when there are no more.
+    from: Option<DirCookie>,
+    /// Those found, in falling order of their inodes: inode, place of the name in `names`, whether it is known to be a
+    /// directory.
+    window: Vec<(InodeNo, core::ops::Range<usize>, bool)>,
+    names: Vec<u8>,
 }
 
 /// An entry of a walk; lends its path.
@@ -140,12 +153,12 @@ impl Walk {
             if self.levels.is_empty() {
                 return Ok(None);
             }
-            if self.levels_too_deep() {
+            if self.levels.len() > self.max_depth {
                 self.levels.pop();
             } else if !self.levels.last().is_some_and(|level| level.scan.is_done()) {
                 self.next_batch()?;
-            } else if !self.next_directory()? {
-                self.levels.pop();
+            } else if let Some(attributes) = self.next_directory()? {
+                return Ok(Some(self.entry(attributes, self.levels.len() - 1)));
             }
         }
     }
@@ -157,10 +170,8 @@ impl Walk {
     ) -> core::result::Result<Option<WalkEntry<'_>>, WalkError> {
         let at = self.next - self.run.len() - 1;
         let depth = self.levels.len();
-        if let (Some(level), Some(record)) = (self.levels.last_mut(), self.batch.get(at)) {
+        if let (Some(level), Some(record)) = (self.levels.last(), self.batch.get(at)) {
             join(&mut self.path, level.path_len, record.name);
-            let kind = attributes.map_or(record.kind, |a| a.kind());
-            level.has_subdirectories |= kind == FileKind::Directory;
         }
         match attributes {
             Ok(attributes) => Ok(Some(self.entry(attributes, depth))),
@@ -197,45 +208,43 @@ impl Walk {
         self.next = 0;
         let filled = self.batch.fill(self.mount.vfs(), &r, &level.dir, &mut level.scan);
         drop(r);
+        if level.scan.is_done() {
+            level.subdirectories.from = self.batch.met_directories().then_some(DirCookie(0));
+        }
         self.path.truncate(level.path_len);
         filled.map_err(|error| self.error(error))
     }
 
-    /// Goes down into the next subdirectory; false if there is none.
-    fn next_directory(&mut self) -> core::result::Result<bool, WalkError> {
+    /// Goes down into the next subdirectory, and gives its attributes if they were not given with its parent's entries;
+    /// up if there is none.
+    fn next_directory(&mut self) -> core::result::Result<Option<Attributes>, WalkError> {
         self.batch.reset();
         self.next = 0;
-        let depth = self.levels.len();
-        let Some(level) = self.levels.last_mut() else { return Ok(false) };
-        self.path.truncate(level.path_len);
-        if !level.has_subdirectories || depth >= self.max_depth {
-            return Ok(false);
-        }
+        let Some(level) = self.levels.last_mut() else { return Ok(None) };
         let r = self.mount.vfs().enter();
-        let mut found = None;
-        let path = &mut self.path;
-        let scanned = self.mount.vfs().fs().read_dir(&r, &level.dir, level.subdirectories, &mut |entry| {
-            level.subdirectories = entry.next;
-            let may_be = matches!(entry.kind, FileKind::Directory | FileKind::Unknown);
-            if !may_be || entry.name == b"." || entry.name == b".." {
-                return ControlFlow::Continue(());
-            }
-            join(path, level.path_len, entry.name);
-            found = Some(entry.ino);
-            ControlFlow::Break(())
-        });
-        // An error of the directory was told when its entries were read.
-        let (Some(ino), Ok(())) = (found, scanned) else { return Ok(false) };
+        if level.subdirectories.window.is_empty() {
+            level.take_window(&self.mount, &r);
+        }
+        let Some((ino, name, is_directory)) = level.subdirectories.window.pop() else {
+            self.levels.pop();
+            return Ok(None);
+        };
+        join(&mut self.path, level.path_len, &level.subdirectories.names[name]);
         let node = self.mount.vfs().fs().read_node(&r, ino, 0);
         drop(r);
         match node {
-            Ok(node) if node.kind() == FileKind::Directory => self.descend(node).map(|()| true),
-            // An entry without a kind that is no directory, or an inode whose error was told with the entries.
-            _ => Ok(true),
+            Ok(node) if node.kind() == FileKind::Directory => self.descend(node, is_directory),
+            // An entry without a kind is no directory, or its inode's error was told with the entries.
+            _ if !is_directory => Ok(None),
+            Ok(node) => {
+                Err(self
+                    .error(Error::Corrupt { what: "entry says directory, inode", at: node.attributes.ino.0 }))
+            }
+            Err(error) => Err(self.error(error)),
         }
     }
 
-    fn descend(&mut self, dir: Node) -> core::result::Result<(), WalkError> {
+    fn descend(&mut self, dir: Node, give: bool) -> core::result::Result<Option<Attributes>, WalkError> {
         let InodeNo(at) = dir.attributes.ino;
         if self.levels.iter().any(|level| level.dir.attributes.ino == dir.attributes.ino) {
             return Err(self.error(Error::Corrupt { what: "directory contains itself: inode", at }));
@@ -244,7 +253,7 @@ impl Walk {
             return Err(self.error(Error::Corrupt { what: "directory has several parents: inode", at }));
         }
         self.push_level(dir);
-        Ok(())
+        Ok(give.then_some(dir.attributes))
     }
 
     fn push_level(&mut self, dir: Node) {
@@ -253,13 +262,34 @@ impl Walk {
             dir,
             path_len: self.path.len(),
             scan: DirScan::default(),
-            subdirectories: DirCookie(0),
-            has_subdirectories: false,
+            subdirectories: Subdirectories::default(),
         });
     }
+}
 
-    fn levels_too_deep(&self) -> bool {
-        self.levels.len() > self.max_depth
+impl Level {
+    /// The next subdirectories, in falling order of their inodes. An error of the directory was told when its entries
+    /// were read: here it ends the list.
+    fn take_window(&mut self, mount: &Mount, r: &Reservation<'_>) {
+        let Subdirectories { from, window, names } = &mut self.subdirectories;
+        let Some(start) = from.take() else { return };
+        names.clear();
+        let mut rest = None;
+        let _ = mount.vfs().fs().read_dir(r, &self.dir, start, &mut |entry| {
+            let may_be = matches!(entry.kind, FileKind::Directory | FileKind::Unknown);
+            if may_be && entry.name != b"." && entry.name != b".." {
+                let name_start = names.len();
+                names.extend_from_slice(entry.name);
+                window.push((entry.ino, name_start..names.len(), entry.kind == FileKind::Directory));
+            }
+            if window.len() < WINDOW {
+                return ControlFlow::Continue(());
+            }
+            rest = Some(entry.next);
+            ControlFlow::Break(())
+        });
+        *from = rest;
+        window.sort_unstable_by_key(|(ino, ..)| core::cmp::Reverse(*ino));
     }
 }
 

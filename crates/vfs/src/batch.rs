@@ -1,4 +1,5 @@
-//! Batches: the entries of a directory, gathered and put into the order of their inodes, in bounded memory.
+//! Batches: the entries of a directory but its subdirectories, gathered and put into the order of their inodes, in bounded
+//! memory.
 //!
 //! Who calls it: the walk of `rumpcap` (the library). Whom it calls: [`crate::FileSystem::read_dir`].
 //!
@@ -13,7 +14,7 @@
 //! InOrder ──── settle: more than a batch, and scattered ────► ByInode (range, then the next range ...)
 //!    └───────────────────────── read_dir ends ─────────────────────┴──► done
 //! ```
-//! BA-1. Every entry of the directory is in exactly one batch, `.` and `..` in none.
+//! BA-1. Every entry of the directory that is not known to be a directory is in exactly one batch, `.` and `..` in none.
 //! BA-2. A scan ends: InOrder moves its cookie by an entry at least; ByInode moves its range, or halves it down to one
 //! inode, whose entries then come in order.
 //!
@@ -101,6 +102,8 @@ pub struct Batch {
     end: usize,
     base: u64,
     grown: bool,
+    /// The batches since the last reset met an entry that is a directory, or may be one.
+    met_directories: bool,
 }
 
 /// What one scan of a directory has come to.
@@ -114,7 +117,16 @@ impl Batch {
     /// An empty batch in a kernel's memory. Never waits.
     pub fn new(vm: &Arc<Vm>) -> Batch {
         let (wired, one_entry) = (first_memory(vm), [0; ONE_ENTRY / KEY]);
-        Batch { vm: vm.clone(), wired, one_entry, count: 0, end: 0, base: 0, grown: false }
+        Batch {
+            vm: vm.clone(),
+            wired,
+            one_entry,
+            count: 0,
+            end: 0,
+            base: 0,
+            grown: false,
+            met_directories: false,
+        }
     }
 
     /// Entries in the batch.
@@ -125,6 +137,11 @@ impl Batch {
     /// No entries?
     pub fn is_empty(&self) -> bool {
         self.count == 0
+    }
+
+    /// Whether the directory may have subdirectories, as far as it was read since the last reset.
+    pub fn met_directories(&self) -> bool {
+        self.met_directories
     }
 
     /// Entry `at` in the order of the inodes.
@@ -139,6 +156,7 @@ impl Batch {
     /// Empties the batch, and gives back what memory it took beyond its first.
     pub fn reset(&mut self) {
         self.clear(0);
+        self.met_directories = false;
         if self.grown {
             // The large buffer goes first, so that the small one finds its room.
             self.wired = None;
@@ -274,9 +292,13 @@ impl Batch {
         Gathered { overflow, outcome }
     }
 
-    /// Adds an entry; false if it does not fit, or its inode is 2^32 or more from the first.
+    /// Adds an entry unless it is a directory; false if it does not fit, or its inode is 2^32 or more from the first.
     fn push(&mut self, delta: u64, entry: &DirEntry<'_>) -> bool {
         if entry.name == b"." || entry.name == b".." {
+            return true;
+        }
+        self.met_directories |= matches!(entry.kind, FileKind::Directory | FileKind::Unknown);
+        if entry.kind == FileKind::Directory {
             return true;
         }
         let len = HEAD + entry.name.len();

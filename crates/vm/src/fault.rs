@@ -120,7 +120,7 @@ impl Vm {
                     self.counters.busy_waits.fetch_add(1, Relaxed);
                     self.busy.sleep(frame, self.table.page(frame));
                 }
-                Found::Nothing => match resident.take_frame(&self.table, wanted.object) {
+                Found::Nothing => match resident.take_frame(&self.table, wanted.object, wanted.index) {
                     Some(frame) => {
                         let busy = self.make_busy(resident, wanted, frame);
                         return busy.fill(r, pager);
@@ -148,7 +148,7 @@ impl Vm {
             if self.table.contains(wanted.object.0, index) {
                 break;
             }
-            let Some(frame) = resident.take_frame(&self.table, wanted.object) else { break };
+            let Some(frame) = resident.take_frame(&self.table, wanted.object, index) else { break };
             resident.insert_busy(&self.table, &self.touch, frame, wanted.object, index);
             resident.read_ahead += 1;
             self.in_flight.fetch_add(1, SeqCst);

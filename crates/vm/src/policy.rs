@@ -14,12 +14,14 @@ mod s3_fifo;
 
 pub(crate) use s3_fifo::GhostEntry;
 
+use crate::list::{Linked, List};
+use crate::object::ObjectId;
 use crate::page::{FrameNo, Page};
-use crate::page_queue::PageLinks;
+use crate::page_queue::{ByQueue, PageLinks};
 use crate::page_table::PageTable;
 use crate::region::Table;
 use core::sync::atomic::Ordering::Relaxed;
-use rumpcap_host::sync::atomic::AtomicU32;
+use rumpcap_host::sync::atomic::{AtomicU16, AtomicU32};
 
 /// The choice of a policy, at boot.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -40,6 +42,23 @@ pub(crate) struct View<'a> {
 impl View<'_> {
     fn page(&self, frame: u32) -> &Page {
         self.table.page(FrameNo(frame))
+    }
+
+    fn is_of(&self, frame: u32, object: ObjectId) -> bool {
+        self.page(frame).identity().0 == object.number()
+    }
+
+    /// The first page of a queue that `goes`, among its first `looks`.
+    fn find(&mut self, queue: &List, looks: u32, goes: impl Fn(&mut Self, u32) -> bool) -> Option<u32> {
+        let mut at = queue.front();
+        for _ in 0..looks {
+            let frame = at?;
+            if goes(self, frame) {
+                return Some(frame);
+            }
+            at = ByQueue(self.links).next(frame);
+        }
+        None
     }
 }
 
@@ -81,11 +100,27 @@ impl Policy {
         }
     }
 
+    /// Whether the page identified by `key` was here not long ago.
+    pub(crate) fn remembers(&mut self, key: u64) -> bool {
+        match self {
+            Policy::Lru(_) => true,
+            Policy::S3Fifo(s3) => s3.recall(key),
+        }
+    }
+
     /// Whether the page identified by `key` was asked for, or here, lately. Notes that it was asked for now.
     pub(crate) fn asked_lately(&mut self, key: u64) -> bool {
         match self {
             Policy::Lru(_) => true,
             Policy::S3Fifo(s3) => s3.asked_lately(key),
+        }
+    }
+
+    /// The page of `object` to go, if one is found within `looks` looks (PO-2).
+    pub(crate) fn victim_of(&mut self, view: &mut View<'_>, object: ObjectId, looks: u32) -> Option<u32> {
+        match self {
+            Policy::Lru(lru) => lru.victim_of(view, object, looks),
+            Policy::S3Fifo(s3) => s3.victim_of(view, object, looks),
         }
     }
 
@@ -108,23 +143,24 @@ pub(crate) struct Touch {
     /// Arrivals in a tick of the clock, as a power of two, so that the age of a page in the smaller queue fits 16 bits.
     shift: u32,
     /// Ticks within which further references to a new page belong to the first: see `s3_fifo`.
-    correlated_ticks: u16,
+    correlated_ticks: AtomicU16,
 }
 
 impl Touch {
     pub(crate) fn new(kind: PolicyKind, frames: u32) -> Touch {
         let shift = frames.ilog2().saturating_sub(12);
-        let correlated_ticks = s3_fifo::correlated_pages(frames) >> shift;
-        Touch { kind, arrivals: AtomicU32::new(0), shift, correlated_ticks: correlated_ticks as u16 }
+        Touch { kind, arrivals: AtomicU32::new(0), shift, correlated_ticks: AtomicU16::new(0) }
     }
 
     fn clock(&self) -> u16 {
         (self.arrivals.load(Relaxed) >> self.shift) as u16
     }
 
-    /// A page comes in. Under the resident lock.
-    pub(crate) fn arrive(&self, page: &Page) {
+    /// A page comes in, to `resident` others. Under the resident lock.
+    pub(crate) fn arrive(&self, page: &Page, resident: u32) {
         self.arrivals.store(self.arrivals.load(Relaxed).wrapping_add(1), Relaxed);
+        let correlated = s3_fifo::correlated_pages(resident) >> self.shift;
+        self.correlated_ticks.store(correlated as u16, Relaxed);
         page.born.store(self.clock(), Relaxed);
     }
 
@@ -135,7 +171,7 @@ impl Touch {
         }
         let references = page.references.load(Relaxed);
         let age = self.clock().wrapping_sub(page.born.load(Relaxed));
-        if references < MOST_REFERENCES && age >= self.correlated_ticks {
+        if references < MOST_REFERENCES && age >= self.correlated_ticks.load(Relaxed) {
             page.references.store(references + 1, Relaxed);
         }
         false

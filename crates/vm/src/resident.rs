@@ -16,9 +16,13 @@ use crate::page_table::PageTable;
 use crate::policy::{Policy, Touch, View};
 use crate::region::Table;
 
-/// Looks at this many of an object's oldest pages for one to recycle (F4, F6): as many as a largest reservation pins,
-/// and as many again.
+/// Looks at this many pages of each queue for one of an object's own to recycle (F4, F6). It owns three quarters of them:
+/// that none of so many is its own and idle is rare, and then another's goes.
 const SELF_RECYCLE_LOOKS: u32 = 2 * crate::gate::LARGEST;
+
+/// Frames that are taken without asking whether they help: 4 MiB. A frame that was never touched costs the host a page
+/// fault and a cleared page, as much as reading two pages from its cache; a recycled one is in the processor's caches.
+const EASY_FRAMES: u32 = 1024;
 
 pub(crate) struct Resident {
     links: Table<PageLinks>,
@@ -28,6 +32,9 @@ pub(crate) struct Resident {
     /// Frames from here on were never used, but for those that are wired.
     fresh: u32,
     object_share: u32,
+    /// Frames that hold pages.
+    pages: u32,
+    /// Frames that hold pages, or are wired.
     pub(crate) used: u32,
     pub(crate) most_used: u32,
     pub(crate) evictions: u64,
@@ -50,6 +57,7 @@ impl Resident {
             free: List::default(),
             fresh: 0,
             object_share,
+            pages: 0,
             used: 0,
             most_used: 0,
             evictions: 0,
@@ -59,22 +67,34 @@ impl Resident {
         }
     }
 
-    /// A frame for a page of `object`: free, fresh, recycled from the object if it is over its share (F4), or the
+    /// A frame for page `index` of `object`: free, fresh, recycled from the object if it is over its share (F4), or the
     /// policy's victim. `None` when all are pinned, busy or wired.
-    pub(crate) fn take_frame(&mut self, table: &PageTable, object: ObjectId) -> Option<FrameNo> {
+    ///
+    /// RE-3. A kernel with much memory takes what was never touched beyond [`EASY_FRAMES`] only for a page that the policy
+    /// remembers: then more memory would have helped. So a scan costs no more memory than it is worth.
+    pub(crate) fn take_frame(
+        &mut self,
+        table: &PageTable,
+        object: ObjectId,
+        index: PageIndex,
+    ) -> Option<FrameNo> {
+        let grow = self.fresh < EASY_FRAMES || self.policy.remembers(table.mix(object.0, index));
         let frame = self
-            .take_unused()
+            .take_free()
+            .or_else(|| if grow { self.take_fresh() } else { None })
             .or_else(|| self.recycle_own(table, object))
-            .or_else(|| self.evict_victim(table))?;
+            .or_else(|| self.evict_victim(table))
+            .or_else(|| self.take_fresh())?;
         self.used += 1;
         self.most_used = self.most_used.max(self.used);
         Some(frame)
     }
 
-    fn take_unused(&mut self) -> Option<FrameNo> {
-        if let Some(frame) = self.free.pop_front(&mut ByQueue(&mut self.links)) {
-            return Some(FrameNo(frame));
-        }
+    fn take_free(&mut self) -> Option<FrameNo> {
+        self.free.pop_front(&mut ByQueue(&mut self.links)).map(FrameNo)
+    }
+
+    fn take_fresh(&mut self) -> Option<FrameNo> {
         while (self.fresh as usize) < self.links.len() {
             self.fresh += 1;
             if self.links[self.fresh as usize - 1].place() == Place::Fresh {
@@ -84,22 +104,17 @@ impl Resident {
         None
     }
 
+    /// A page of `object`, if it is over its share and others own pages that it would take (F4). Which one, the policy
+    /// says: an object alone is left to the policy altogether.
     fn recycle_own(&mut self, table: &PageTable, object: ObjectId) -> Option<FrameNo> {
-        let pages = self.objects.get(object).pages;
-        if pages.len() <= self.object_share {
+        let own = self.objects.get(object).pages.len();
+        if own <= self.object_share || own == self.pages {
             return None;
         }
-        let mut at = pages.front();
-        for _ in 0..SELF_RECYCLE_LOOKS {
-            let frame = at?;
-            if table.page(FrameNo(frame)).try_evict() {
-                self.policy.remove(&mut view(&mut self.links, table), frame);
-                self.evictions_self += 1;
-                return Some(self.forget(table, frame));
-            }
-            at = ByObject(&mut self.links).next(frame);
-        }
-        None
+        let looks = SELF_RECYCLE_LOOKS;
+        let frame = self.policy.victim_of(&mut view(&mut self.links, table), object, looks)?;
+        self.evictions_self += 1;
+        Some(self.forget(table, frame))
     }
 
     fn evict_victim(&mut self, table: &PageTable) -> Option<FrameNo> {
@@ -114,6 +129,7 @@ impl Resident {
         let object = ObjectId(object);
         self.objects.get(object).pages.remove(&mut ByObject(&mut self.links), frame);
         self.objects.page_gone(object);
+        self.pages -= 1;
         self.used -= 1;
         self.evictions += 1;
         FrameNo(frame)
@@ -130,7 +146,8 @@ impl Resident {
     ) {
         let page = table.page(frame);
         page.begin(object.0, index);
-        touch.arrive(page);
+        self.pages += 1;
+        touch.arrive(page, self.pages);
         table.insert(frame);
         self.objects.get(object).pages.push_back(&mut ByObject(&mut self.links), frame.0);
         self.policy.insert(&mut view(&mut self.links, table), frame.0, table.mix(object.0, index));
@@ -190,7 +207,8 @@ impl Resident {
     /// Rows are looked for from the end of the region, so that they do not meet the pages' fresh frames.
     pub(crate) fn wire(&mut self, table: &PageTable, run: u32) -> Option<FrameNo> {
         if run == 1 {
-            let frame = self.take_unused().or_else(|| self.evict_victim(table))?;
+            let frame =
+                self.take_free().or_else(|| self.take_fresh()).or_else(|| self.evict_victim(table))?;
             self.put_free(frame);
             return Some(self.wire_cleared(frame.0, 1));
         }

@@ -5,6 +5,7 @@
 use crate::commands::*;
 use crate::units::{MemoryLimit, parse_memory_limit, parse_offset};
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use rumpcap::PolicyKind;
 
 /// What the kernel gets when nobody says: far above what full speed needs, and little for any machine.
 const DEFAULT_MEMORY_LIMIT: &str = "8m";
@@ -13,15 +14,19 @@ const ABOUT: &str = "Lists, reads and copies out of disk images, under a hard me
 
 const ADDRESSES: &str = "\
 Addresses:
-  IMAGE            the root directory of the file system in IMAGE (a file or a block device)
-  IMAGE:PATH       PATH in it; always from the root, with or without a leading /
-  IMAGE@N:PATH     PATH in the file system of partition N
-  A disk image with partitions and no @N: the partition is used if it is the only one with a file system, else
-  the command says which there are. IMAGE may itself contain : and @: the longest reading that names an existing file counts.
+  IMAGE          the root directory of the file system in IMAGE
+  IMAGE:PATH     PATH in it; always from the root, with or without a leading /
+  IMAGE@N:PATH   PATH in the file system of partition N
+
+IMAGE is a file or a block device; it is never written. Of a disk image with partitions and no @N, the \
+only file system is used; if there are several, the command says which. IMAGE may itself contain : and @: \
+the longest reading that names an existing file counts.
 
 Exit status:
-  0 everything that was asked for was done; 1 something failed, each path was named on standard error;
-  2 the command line was wrong; 141 whoever read the output has gone.
+  0    everything that was asked for was done
+  1    something failed; each path was named on standard error
+  2    the command line was wrong
+  141  whoever read the output has gone
 
 Examples:
   rumpcap ls -l disk.img:/etc
@@ -61,7 +66,28 @@ pub struct GlobalArgs {
     /// Print the report to standard error for programs
     #[arg(long, global = true, value_name = "FORMAT", help_heading = "Kernel")]
     pub stats: Option<StatsFormat>,
-    // A choice of the page queue's policy (`--policy lru|...`) belongs here once the library offers one.
+    /// Which page goes when memory is needed
+    #[arg(long, global = true, value_name = "POLICY", default_value = "s3fifo", help_heading = "Kernel")]
+    pub policy: Policy,
+}
+
+/// The page queue's policies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Policy {
+    /// Scan-resistant
+    S3fifo,
+    /// The least recently used page first
+    Lru,
+}
+
+impl Policy {
+    /// The library's name for it.
+    pub fn kind(self) -> PolicyKind {
+        match self {
+            Policy::S3fifo => PolicyKind::S3Fifo,
+            Policy::Lru => PolicyKind::Lru,
+        }
+    }
 }
 
 /// How `--stats` prints.

@@ -3,10 +3,14 @@
 //! Who calls it: `tar`. Whom it calls: the `tar` crate for the fields of a header block; what goes beyond them is put into pax records here.
 //!
 //! Format: POSIX.1-2017 "pax Interchange Format". A record is written only where the plain header cannot hold a value, so that an archive
-//! of plain files is plain. Besides the standard: `SCHILY.xattr.NAME` holds an extended attribute (star, GNU tar, libarchive), a file with holes is
-//! in GNU's sparse format 1.0 (GNU tar manual, "Storing Sparse Files"), `hdrcharset=BINARY` stands before names that are not UTF-8.
+//! of plain files is plain. Besides the standard: `SCHILY.xattr.NAME` holds an extended attribute (star, GNU tar, libarchive) and `SCHILY.acl.access`
+//! and `SCHILY.acl.default` an access control list, a file with holes is
+//! in GNU's sparse format 1.0 (GNU tar manual, "Storing Sparse Files"). Names are written byte by byte, UTF-8 or not, as GNU tar does; it
+//! warns of the standard's `hdrcharset`, so that is left out.
 //! Names with `..` or a leading `/` are the caller's to refuse.
 //! Memory: the records of one member.
+
+mod acl;
 
 use rumpcap::Timestamp;
 use std::io::{self, Write};
@@ -102,7 +106,10 @@ impl<W: Write> Archive<W> {
         self.names(member, real, &mut header, &mut records);
         numbers(member, size, &mut header, &mut records);
         for (name, value) in member.xattrs {
-            records.push(&xattr_key(name), value);
+            match acl::record(name, value) {
+                Some((key, text)) => records.push(key, text.as_bytes()),
+                None => records.push(&xattr_key(name), value),
+            }
         }
         header.set_cksum();
         if !records.bytes.is_empty() {
@@ -118,10 +125,6 @@ impl<W: Write> Archive<W> {
         };
         let too_long = |name: &[u8]| name.len() > 100;
         let user_fits = member.user.len() < 32 && member.group.len() < 32;
-        let recorded = [(member.name, too_long(member.name)), (link, too_long(link))];
-        if recorded.iter().any(|(name, is)| *is && std::str::from_utf8(name).is_err()) {
-            records.push(b"hdrcharset", b"BINARY");
-        }
         if let Some(real) = real {
             records.push(b"GNU.sparse.major", b"1");
             records.push(b"GNU.sparse.minor", b"0");

@@ -15,7 +15,7 @@ use crate::units::MemoryLimit;
 use indicatif::ProgressBar;
 use rumpcap::{Kernel, Metadata, Mount};
 use std::ffi::OsStr;
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -33,6 +33,8 @@ pub struct Session {
 /// A path in a mounted image.
 #[derive(Clone)]
 pub struct Target {
+    /// Which of the session's images it is in: equal for targets in the same file system.
+    pub image: usize,
     /// The file system.
     pub mount: Mount,
     /// Absolute path in it.
@@ -77,14 +79,29 @@ impl Session {
     /// `Fatal` when the image cannot be opened or mounted, `Usage` when the address leaves open which partition.
     pub fn target(&mut self, text: &OsStr) -> Run<Target> {
         let Address { image, partition, path } = address::parse(text);
-        let known = self.mounts.iter().find(|(i, p, _)| *i == image && *p == partition);
-        if let Some((_, _, mount)) = known {
-            return Ok(Target { mount: mount.clone(), path });
+        let known = self.mounts.iter().position(|(i, p, _)| *i == image && *p == partition);
+        if let Some((at, (_, _, mount))) = known.and_then(|at| Some((at, self.mounts.get(at)?))) {
+            return Ok(Target { image: at, mount: mount.clone(), path });
         }
         let kernel = self.kernel()?;
         let mount = images::mount(self, &kernel, &image, partition)?;
+        self.warn_of(&image, &mount);
         self.mounts.push((image, partition, mount.clone()));
-        Ok(Target { mount, path })
+        Ok(Target { image: self.mounts.len() - 1, mount, path })
+    }
+
+    /// Says what the file system has to say of itself (a journal that was replayed, errors that were recorded) to who looks, or asks
+    /// with -v; scripts find it in `info`.
+    fn warn_of(&mut self, image: &Path, mount: &Mount) {
+        if self.options.verbose == 0 && !std::io::stderr().is_terminal() {
+            return;
+        }
+        let warnings = mount.info().map(|info| info.warnings).unwrap_or_default();
+        for warning in warnings {
+            let warning = quote::quote(warning.as_bytes(), quote::Quoting::Controls).into_owned();
+            let image = quote::for_message(image.as_os_str().as_bytes());
+            self.say(format_args!("{image}: {}", String::from_utf8_lossy(&warning)));
+        }
     }
 
     /// All of `texts` as targets.
@@ -106,7 +123,7 @@ impl Session {
         if let Some(kernel) = &self.kernel {
             return Ok(kernel.clone());
         }
-        let mut builder = Kernel::builder();
+        let mut builder = Kernel::builder().policy(self.options.policy.kind());
         if let MemoryLimit::Bytes(bytes) = self.options.memory_limit {
             builder = builder.memory_limit(bytes);
         }

@@ -1,7 +1,9 @@
-//! Visiting everything below a path, in one of two orders.
+//! Visiting everything below a path, in one of three orders.
 //!
 //! [`Order::Device`] is the library's walk: bounded memory, few device reads; all entries of a directory come together, before
-//! what is in its subdirectories. [`Order::Sorted`] visits by name (bytes ascending), each directory's content right behind it, so that the
+//! what is in its subdirectories. [`Order::Nested`] is the same walk with each directory that has entries visited
+//! when the walk goes into it: right before its content, and all that is below it before anything else. An archive needs that (an
+//! extracting tar sets a directory's times when it meets a member outside of it), and so does a sum per directory. [`Order::Sorted`] visits by name (bytes ascending), each directory's content right behind it, so that the
 //! output depends on the tree alone; memory: the names of the directories on the way down, not of the whole tree.
 //!
 //! Who calls it: `find`, `du`, `cp`, `tar`, `sha256`, `tree`, `ls -R` (the last two only [`Listing`]).
@@ -19,6 +21,8 @@ use std::path::{Path, PathBuf};
 pub enum Order {
     /// As the device has it.
     Device,
+    /// As the device has it, directories right before their content.
+    Nested,
     /// By name.
     Sorted,
 }
@@ -46,6 +50,7 @@ pub fn traverse(
 ) -> Run {
     match order {
         Order::Device => by_device(session, target, max_depth, visitor),
+        Order::Nested => nested(session, target, max_depth, visitor),
         Order::Sorted => Sorted::start(session, target, max_depth, visitor),
     }
 }
@@ -68,6 +73,49 @@ fn by_device(session: &mut Session, target: &Target, max_depth: usize, visitor: 
             Err(e) => session.fail(&e.path, &e.error),
         }
     }
+}
+
+fn nested(session: &mut Session, target: &Target, max_depth: usize, visitor: &mut Visitor<'_>) -> Run {
+    let mut entered = PathBuf::new();
+    by_device(session, target, max_depth, &mut |session: &mut Session, visit: &Visit<'_>| {
+        if visit.depth == 0 {
+            entered.clone_from(&target.path);
+            return visitor(session, visit);
+        }
+        if let Some(parent) = visit.path.parent().filter(|parent| *parent != entered) {
+            entered = parent.to_owned();
+            // The root's own visit was at depth 0.
+            if visit.depth > 1 {
+                enter(session, target, parent, visit.depth - 1, visitor)?;
+            }
+        }
+        if visit.metadata.is_dir() && visit.depth < max_depth && has_entries(target, visit.path) {
+            return Ok(());
+        }
+        visitor(session, visit)
+    })
+}
+
+/// Visits the directory that the walk has just gone into.
+fn enter(
+    session: &mut Session,
+    target: &Target,
+    path: &Path,
+    depth: usize,
+    visitor: &mut Visitor<'_>,
+) -> Run {
+    match target.mount.symlink_metadata(path) {
+        Ok(metadata) => visitor(session, &Visit { path, depth, metadata: &metadata }),
+        Err(e) => {
+            session.fail(path, &e);
+            Ok(())
+        }
+    }
+}
+
+/// Whether the walk will go into the directory. One that cannot be read has none; the walk names it.
+fn has_entries(target: &Target, path: &Path) -> bool {
+    target.mount.read_dir(path).is_ok_and(|mut entries| matches!(entries.next(), Some(Ok(_))))
 }
 
 /// The names of one directory, sorted, in one allocation.

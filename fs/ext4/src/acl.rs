@@ -78,6 +78,7 @@ fn put(buf: &mut [u8], at: &mut usize, value: u32) -> Result<(), Malformed> {
 }
 
 #[cfg(test)]
+#[allow(clippy::arithmetic_side_effects, clippy::indexing_slicing)]
 mod tests {
     use super::*;
     use proptest::prelude::*;

@@ -116,4 +116,5 @@ fn is_ignorable(c: char) -> bool {
 }
 
 #[cfg(test)]
+#[allow(clippy::arithmetic_side_effects, clippy::indexing_slicing)]
 mod tests;

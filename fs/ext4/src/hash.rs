@@ -174,4 +174,5 @@ fn tea_mix(v: u32, sum: u32, k0: u32, k1: u32) -> u32 {
 }
 
 #[cfg(test)]
+#[allow(clippy::arithmetic_side_effects, clippy::indexing_slicing)]
 pub(crate) mod tests;

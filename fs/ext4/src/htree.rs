@@ -31,7 +31,8 @@ use rumpcap_vfs::InodeNo;
 
 /// Root and levels between it and the leaves, with `large_dir`.
 const LEVELS_MAX: usize = 3;
-/// `indirect_levels` without `large_dir`.
+/// Largest `indirect_levels`, with `large_dir` and without.
+const LARGE_INDIRECT_MAX: u8 = LEVELS_MAX as u8 - 1;
 const SMALL_INDIRECT_MAX: u8 = 1;
 
 /// What a search found.
@@ -111,8 +112,7 @@ impl<'d, 'v> Path<'d, 'v> {
             return Ok(None);
         };
         let sb = &dir.fs.sb;
-        let indirect_max =
-            if sb.features.has_large_dir() { LEVELS_MAX as u8 - 1 } else { SMALL_INDIRECT_MAX };
+        let indirect_max = if sb.features.has_large_dir() { LARGE_INDIRECT_MAX } else { SMALL_INDIRECT_MAX };
         let Some(version) = HashVersion::from_raw(info.hash_version) else {
             return Ok(None);
         };

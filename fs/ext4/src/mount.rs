@@ -52,7 +52,8 @@ impl Ext4 {
         if !fs.sb.features.has_needs_recovery() {
             return Ok(fs);
         }
-        let directory = options.temporary_directory.clone().unwrap_or_else(std::env::temp_dir);
+        let directory =
+            options.temporary_directory.clone().unwrap_or_else(rumpcap_host::file::temporary_directory);
         let overlay = Arc::new(Overlay::new(device, &directory)?);
         let recovery = fs.recover_into(vm, &*overlay)?;
         drop(fs);

@@ -10,6 +10,8 @@ use rumpcap_vm::{PAGE_SIZE, PageRef, Reservation};
 
 /// log2 of the bytes that a note on a page covers.
 const NOTE_LOG: u32 = 10;
+/// Bits of a place that are the offset in its page.
+const OFFSET_MASK: u64 = PAGE_SIZE as u64 - 1;
 
 /// Bytes of the device in a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,7 +65,7 @@ impl Region {
     ) -> Result<Window<'r>> {
         let place = self.start.saturating_add(u64::from(at));
         let page = fs.device.page(r, place, ahead)?;
-        let in_page = (place % PAGE_SIZE as u64) as usize;
+        let in_page = (place & OFFSET_MASK) as usize;
         let before = in_page.min(at as usize);
         let within = in_page.saturating_sub(before);
         let base = (at as usize).saturating_sub(before);

@@ -114,10 +114,10 @@ fn for_each_place(
     node: &Node,
     visit: &mut impl FnMut(&Area<'_, '_>) -> Result<ControlFlow<()>>,
 ) -> Result<()> {
-    if let Some(area) = inode_area(fs, r, node)? {
-        if visit(&area)?.is_break() {
-            return Ok(());
-        }
+    if let Some(area) = inode_area(fs, r, node)?
+        && visit(&area)?.is_break()
+    {
+        return Ok(());
     }
     if let Some(area) = block_area(fs, r, node)? {
         let _ = visit(&area)?;

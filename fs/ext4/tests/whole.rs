@@ -62,6 +62,21 @@ fn sizes_are_those_of_the_kernels_mount() {
 }
 
 #[test]
+fn mount_reads_the_super_block_and_nothing_else() {
+    if !have_tools() {
+        return;
+    }
+    let image = Image::make(&["-t", "ext4", "-b", "1024"], "2G", None);
+    let mounted = image.mount();
+    let at_mount = mounted.vm.report();
+    assert_eq!((at_mount.device_reads, at_mount.device_read_bytes), (1, 4096));
+    let last = u64::from(mounted.fs.super_block().inodes_count);
+    assert_eq!(mounted.node(last).map(|_| ()), Err(rumpcap_host::Error::NotFound));
+    let then = mounted.vm.report();
+    assert_eq!(then.device_reads, 3, "a page of descriptors, and one of the inode table");
+}
+
+#[test]
 fn free_space_is_summed_up_where_the_super_block_may_be_behind() {
     if !have_tools() {
         return;

@@ -162,7 +162,7 @@ fn casefold(name: &'static str) -> Spec {
 fn others() -> Vec<Spec> {
     vec![
         ext4("quota").after(Step::Tune("-O quota")),
-        ext4("project").after(Step::Tune("-O project,quota")).after(Step::Debugfs("sif /sizes/1 projid 4242")),
+        ext4("project").after(Step::Tune("-O project,quota")).after(Step::Debugfs("sif /sizes/1 projid 4242")).unclean(),
         ext4("verity").features("verity").after(Step::Debugfs("sif /sizes/65536 flags 0x180000")).unclean(),
         ext4("orphan-file").features("orphan_file"),
         ext4("stable-inodes").features("stable_inodes"),
@@ -171,7 +171,8 @@ fn others() -> Vec<Spec> {
         ext4("no-journal").features("^has_journal"),
         ext4("everything")
             .features("inline_data,ea_inode,large_dir,metadata_csum_seed,orphan_file,encrypt,verity,stable_inodes,mmp")
-            .after(Step::Tune("-O quota,project")),
+            .after(Step::Tune("-O quota,project"))
+            .unclean(),
         ext4("small").block(1024).size(8).tree(Tree::Small),
         ext4("small-4k").size(16).tree(Tree::Small),
         ext4("empty").tree(Tree::Empty).size(16),

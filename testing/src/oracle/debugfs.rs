@@ -14,6 +14,8 @@ use std::path::Path;
 
 /// The flags that `FS_IOC_GETFLAGS` shows; debugfs shows all.
 const VISIBLE_FLAGS: u32 = 0x725b_dfff;
+/// Files that are counted in file system blocks, and files in their inode, which a kernel says take space all the same.
+const FLAGS_OF_OTHER_BLOCKS: u32 = 0x1004_0000;
 /// What debugfs lists as an attribute and a kernel does not: the rest of inline data.
 const HIDDEN: &[&str] = &["system.data"];
 
@@ -122,15 +124,17 @@ fn parse_stat(text: &str) -> Entry {
         text[at..].trim_start_matches(' ').split_whitespace().next()
     };
     let number = |key: &str| after(key).and_then(|word| word.parse::<u64>().ok());
+    let signed = |key: &str| after(key).and_then(|word| word.parse::<i64>().ok());
     let flags = after("Flags: 0x").and_then(|word| u32::from_str_radix(word, 16).ok()).expect("flags");
     let time = |key: &str| after(key).map(parse_time);
     Entry {
-        uid: number("User:").expect("an owner") as u32,
-        gid: number("Group:").expect("a group") as u32,
+        // Printed as signed numbers.
+        uid: signed("User:").expect("an owner") as u32,
+        gid: signed("Group:").expect("a group") as u32,
         project: number("Project:").map(|project| project as u32),
         size: number(" Size:").expect("a size"),
         nlink: number("Links:").expect("a count of links") as u32,
-        blocks: (flags & 0x4_0000 == 0).then(|| number("Blockcount:")).flatten(),
+        blocks: (flags & FLAGS_OF_OTHER_BLOCKS == 0).then(|| number("Blockcount:")).flatten(),
         generation: number("Generation:").map(|generation| generation as u32),
         flags: Some(flags & VISIBLE_FLAGS),
         encrypted: flags & FLAG_ENCRYPTED != 0,
@@ -176,9 +180,21 @@ fn extended_attributes(image: &Path, inodes: &BTreeSet<u64>) -> BTreeMap<u64, At
         inodes.iter().map(|ino| (*ino, Attributes::new())).collect();
     for (n, (ino, name)) in wanted.into_iter().enumerate() {
         let value = std::fs::read(file(n)).unwrap_or_else(|e| panic!("value of {name} of inode {ino}: {e}"));
+        let value = if name.starts_with("system.posix_acl_") { with_undefined_ids(value) } else { value };
         attributes.entry(ino).or_default().insert(name.into_bytes(), value);
     }
     attributes
+}
+
+/// Entries of an access control list that name nobody (tags other than user 2 and group 8) have the id -1 in what a
+/// kernel gives; debugfs leaves 0.
+fn with_undefined_ids(mut list: Vec<u8>) -> Vec<u8> {
+    for entry in list.get_mut(4..).unwrap_or_default().chunks_exact_mut(8) {
+        if !matches!(u16::from_le_bytes([entry[0], entry[1]]), 2 | 8) {
+            entry[4..].fill(0xff);
+        }
+    }
+    list
 }
 
 /// Lines `  name (length)` or `  name (length) = value`.

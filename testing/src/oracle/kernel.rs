@@ -13,7 +13,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-/// Describes `image`. A copy is mounted, as the replay of a journal writes.
+/// Describes `image`. One with a journal to be replayed is copied first, as the replay writes.
 ///
 /// # Errors
 /// What `mount` said.
@@ -21,29 +21,29 @@ use std::path::Path;
 /// # Panics
 /// When the mounted tree cannot be read.
 pub fn describe(image: &Path) -> Result<Description, String> {
+    if !needs_recovery(image) {
+        return describe_clean(image);
+    }
     let directory = tempfile::tempdir().map_err(|e| e.to_string())?;
     let copy = directory.path().join("copy.img");
     copy_sparse(image, &copy);
-    // The device is writable (for the replay), the mount is not.
-    let mount = mount_read_only(&copy)?;
+    // `mount -o ro` makes a read-only loop device, which cannot be replayed into: mount for writing, so that it
+    // replays; then look at it read-only.
+    drop(LoopMount::new(&copy, "noatime")?);
+    describe_clean(&copy)
+}
+
+fn describe_clean(image: &Path) -> Result<Description, String> {
+    let mount = LoopMount::new(image, "ro,noatime")?;
     let mut description = Description::default();
     visit(mount.path(), b"", &mut description);
     Ok(description)
 }
 
-fn mount_read_only(copy: &Path) -> Result<LoopMount, String> {
-    // `mount -o ro` makes a read-only loop device, which cannot be replayed into: mount for writing, so that it
-    // replays; then look at it read-only.
-    if needs_recovery(copy) {
-        drop(LoopMount::new(copy, "noatime")?);
-    }
-    LoopMount::new(copy, "ro,noatime")
-}
-
 /// Bit 2 of the incompatible features, in the super block at byte 1024.
 fn needs_recovery(image: &Path) -> bool {
     let mut features = [0; 4];
-    let file = File::open(image).expect("the copy of an image");
+    let file = File::open(image).expect("an image");
     file.read_exact_at(&mut features, 1024 + 0x60).expect("a super block");
     u32::from_le_bytes(features) & 4 != 0
 }
@@ -132,7 +132,21 @@ fn extended_attributes(path: &Path) -> BTreeMap<Vec<u8>, Vec<u8>> {
     names.map(|name| (name.as_bytes().to_vec(), value(&name))).collect()
 }
 
+/// Files up to that size are read whole; of larger ones the holes are skipped.
+const READ_WHOLE_BYTES: u64 = 2 << 20;
+
 fn content(file: &File, size: u64) -> Content {
+    if size <= READ_WHOLE_BYTES {
+        let mut whole = vec![0; size as usize];
+        file.read_exact_at(&mut whole, 0).expect("reading a file");
+        let mut digest = PageDigest::default();
+        digest.add(0, &whole);
+        return digest.finish();
+    }
+    sparse_content(file, size)
+}
+
+fn sparse_content(file: &File, size: u64) -> Content {
     let mut digest = PageDigest::default();
     let mut buffer = vec![0; 64 * PAGE];
     // Reading ahead into holes is what takes the time.

@@ -39,7 +39,13 @@ impl Room {
         // The triple indirect block ends there; extents count blocks in 32 bits.
         let pointers = block / 4;
         let mapped = (12 + pointers + pointers.pow(2) + pointers.pow(3)).min(u64::from(u32::MAX));
-        let largest = if extents { block * u64::from(u32::MAX) } else { block * mapped };
+        // What may be inline, or is counted in 32 bits of 512 bytes, stays smaller.
+        let largest =
+            if extents && !spec.features.contains("inline_data") && !spec.features.contains("^huge_file") {
+                block * u64::from(u32::MAX)
+            } else {
+                (block * mapped).min(1 << 40)
+            };
         Room {
             block_bytes: block,
             largest_file_bytes: largest,

@@ -54,6 +54,7 @@ pub(crate) struct Outcome {
 pub(crate) struct Report {
     pub(crate) peak_bytes: u64,
     pub(crate) frames: u64,
+    pub(crate) lookups: u64,
     pub(crate) stuck: u64,
 }
 

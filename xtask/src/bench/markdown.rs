@@ -61,15 +61,17 @@ fn verdict(out: &mut String, lines: &[Line]) {
     let (met, missed) = (count(Judgement::Met), count(Judgement::Missed));
     let unmeasured = count(Judgement::NotMeasured);
     let _ = writeln!(out, "## Verdict: {met} met, {missed} missed, {unmeasured} not measured\n");
-    out.push_str("| | what | case | target | measured |\n|---|---|---|--:|--:|\n");
+    out.push_str("A verdict goes by wall time. Beside it the same ratio of the time on a processor, which a busy machine disturbs less.\n\n");
+    out.push_str("| | what | case | target | measured | by CPU time |\n|---|---|---|--:|--:|--:|\n");
     for line in lines {
         let mark = match line.judgement {
             Judgement::Met => "met",
             Judgement::Missed => "**missed**",
             Judgement::NotMeasured => "not measured",
         };
-        let Line { what, case, target, measured, .. } = line;
-        let _ = writeln!(out, "| {mark} | {what} | {case} | {target} | {} |", measured.replace('|', "/"));
+        let Line { what, case, target, measured, by_cpu_time, .. } = line;
+        let measured = measured.replace('|', "/");
+        let _ = writeln!(out, "| {mark} | {what} | {case} | {target} | {measured} | {by_cpu_time} |");
     }
     out.push('\n');
 }
@@ -101,9 +103,9 @@ pub(crate) fn speed_share(measurements: &Measurements, case: Case, limit: Limit)
 fn details(out: &mut String, measurements: &Measurements, case: Case) {
     let _ = writeln!(out, "### {}\n", case.name());
     out.push_str(
-        "| who | right | seconds | CPU seconds | reads of the image | bytes of them | anonymous memory |\n",
+        "| who | right | seconds | CPU seconds | image reads | image bytes | anonymous | resident |\n",
     );
-    out.push_str("|---|---|--:|--:|--:|--:|--:|\n");
+    out.push_str("|---|---|--:|--:|--:|--:|--:|--:|\n");
     for ((_, subject), runs) in measurements.runs.iter().filter(|((of, _), _)| *of == case) {
         out.push_str(&detail(subject, runs));
     }

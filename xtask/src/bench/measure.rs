@@ -101,7 +101,17 @@ impl Runs {
 
     /// How much faster it is than `other`: the median of the ratios of runs of the same round.
     pub(crate) fn speed_against(&self, other: &Runs) -> Option<f64> {
-        let ratio = |(round, ours): (&usize, &Outcome)| Some(other.timed.get(round)?.seconds / ours.seconds);
+        self.ratio_against(other, |outcome| outcome.seconds)
+    }
+
+    /// The same by time on a processor.
+    pub(crate) fn cpu_speed_against(&self, other: &Runs) -> Option<f64> {
+        self.ratio_against(other, |outcome| outcome.cpu_seconds)
+    }
+
+    fn ratio_against(&self, other: &Runs, seconds: fn(&Outcome) -> f64) -> Option<f64> {
+        let ratio =
+            |(round, ours): (&usize, &Outcome)| Some(seconds(other.timed.get(round)?) / seconds(ours));
         median(self.timed.iter().filter_map(ratio).collect())
     }
 }

@@ -71,12 +71,12 @@ fn record_and_replay(
         return Err("the library recorded no trace".to_owned());
     }
     let trace = Trace::read(path).map_err(|e| e.to_string())?;
-    let frames = report.frames as usize;
-    if trace.accesses.is_empty() || frames == 0 {
-        return Err("the trace is empty".to_owned());
+    let (frames, accesses) = (report.frames as usize, trace.accesses.len() as u64);
+    if accesses == 0 || frames == 0 || accesses > report.lookups + report.lookups / 10 {
+        return Err(format!("the trace has {accesses} accesses, the report {} look-ups", report.lookups));
     }
     Ok(ReplayResult {
-        accesses: trace.accesses.len() as u64,
+        accesses,
         distinct: u64::from(trace.pages),
         frames: report.frames,
         pages_read: image_bytes.div_ceil(PAGE_BYTES),

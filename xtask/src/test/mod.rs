@@ -1,8 +1,8 @@
 //! `cargo xtask test`: sets up what the tests need, runs all of them, and counts.
 //!
 //! The last line on stdout is `N passed, N failed, N skipped`. Skipped are tests marked `#[ignore]` and those that
-//! found that they cannot run here (no root, no loop device): such a test appends `name: reason` to the file named by
-//! the environment variable `RUMPCAP_SKIP_LOG` and returns.
+//! found that they cannot run here (no root, no loop device): such a test appends a line `name<tab>reason` to the file
+//! named by the environment variable `RUMPCAP_SKIP_LOG` and returns.
 //!
 //! Failure: a test that fails, a crate that does not compile, and a run without any test all fail the task.
 
@@ -13,6 +13,9 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use tally::Tally;
+
+/// Where a package has its tests of interleavings: compiled with its feature `shuttle` only.
+const INTERLEAVINGS: &str = "tests/schedules.rs";
 
 /// Options of the task.
 #[derive(clap::Args)]
@@ -38,13 +41,16 @@ pub(crate) fn run(args: &Args) -> Result {
 }
 
 fn run_all(args: &Args, tally: &mut Tally) -> Result {
-    let target = workspace::metadata(&["--no-deps"])?.target_directory;
-    std::fs::create_dir_all(&target)?;
+    let metadata = workspace::metadata(&["--no-deps"])?;
+    let target = &metadata.target_directory;
+    std::fs::create_dir_all(target)?;
     let skip_log = target.join(format!("skipped-tests-{}.log", std::process::id()));
     std::fs::write(&skip_log, "")?;
 
     let mut succeeded = run_tests(tests_of_all(), args, &skip_log, tally)?;
-    succeeded &= run_tests(interleavings(&target), args, &skip_log, tally)?;
+    for package in metadata.packages.iter().filter(|package| package.folder().join(INTERLEAVINGS).exists()) {
+        succeeded &= run_tests(interleavings(&package.name), args, &skip_log, tally)?;
+    }
 
     tally.see_skip_log(&std::fs::read_to_string(&skip_log)?);
     std::fs::remove_file(&skip_log)?;
@@ -63,13 +69,10 @@ fn tests_of_all() -> Command {
     command
 }
 
-/// The tests under the model checker. It replaces the locks of all crates, so these are built apart.
-fn interleavings(target: &Path) -> Command {
-    let mut flags = std::env::var("RUSTFLAGS").unwrap_or_default();
-    flags.push_str(" --cfg shuttle");
+/// The tests of `package` under the model checker, which replaces the locks of the crates below it.
+fn interleavings(package: &str) -> Command {
     let mut command = workspace::cargo();
-    command.args(["test", "--package", "rumpcap-vm", "--locked", "--no-fail-fast", "--test", "shuttle"]);
-    command.arg("--target-dir").arg(target.join("shuttle")).env("RUSTFLAGS", flags.trim());
+    command.args(["test", "--package", package, "--locked", "--features", "shuttle", "--test", "schedules"]);
     command
 }
 

@@ -1,7 +1,8 @@
 //! Exact least recently used, as the original's `vmpage_lruqueue`: one list, a hit moves its page to the back.
 
 use super::View;
-use crate::list::{Linked, List};
+use crate::list::List;
+use crate::object::ObjectId;
 use crate::page_queue::{ByQueue, Place};
 
 #[derive(Default)]
@@ -29,14 +30,16 @@ impl Lru {
 
     /// The first page that can go; each is looked at once.
     pub(super) fn victim(&mut self, view: &mut View<'_>) -> Option<u32> {
-        let mut at = self.queue.front();
-        while let Some(frame) = at {
-            if view.page(frame).try_evict() {
-                self.remove(view, frame);
-                return Some(frame);
-            }
-            at = ByQueue(view.links).next(frame);
-        }
-        None
+        let frame = view.find(&self.queue, self.queue.len(), |view, frame| view.page(frame).try_evict())?;
+        self.remove(view, frame);
+        Some(frame)
+    }
+
+    /// The first page of `object` that can go, if it is among the first `looks`.
+    pub(super) fn victim_of(&mut self, view: &mut View<'_>, object: ObjectId, looks: u32) -> Option<u32> {
+        let own = |view: &mut View<'_>, frame: u32| view.is_of(frame, object) && view.page(frame).try_evict();
+        let frame = view.find(&self.queue, looks, own)?;
+        self.remove(view, frame);
+        Some(frame)
     }
 }

@@ -12,6 +12,7 @@
 
 use super::View;
 use crate::list::{Linked, List};
+use crate::object::ObjectId;
 use crate::page_queue::{ByQueue, Place};
 use crate::region::Table;
 use core::sync::atomic::Ordering::Relaxed;
@@ -20,9 +21,9 @@ use core::sync::atomic::Ordering::Relaxed;
 /// pages would be one request's read-ahead.)
 const SMALL_SHARE: u32 = 4;
 
-/// Pages that come in while further references to a new one count as one with the first.
-pub(super) fn correlated_pages(frames: u32) -> u32 {
-    frames / SMALL_SHARE / 2
+/// Pages that come in while further references to a new one count as one with the first, among `resident` pages.
+pub(super) fn correlated_pages(resident: u32) -> u32 {
+    resident / SMALL_SHARE / 2
 }
 
 /// One page that went out of the small queue. Zeroed: none.
@@ -35,23 +36,28 @@ pub(crate) struct GhostEntry {
     when: u32,
 }
 
+/// Takes a reference from a page; true if it had none and could be evicted.
+fn use_up(view: &View<'_>, frame: u32) -> bool {
+    let references = view.page(frame).references.load(Relaxed);
+    view.page(frame).references.store(references.saturating_sub(1), Relaxed);
+    references == 0 && view.page(frame).try_evict()
+}
+
 pub(crate) struct S3Fifo {
     small: List,
     main: List,
     ghosts: Table<GhostEntry>,
     /// Pages that went out of the small queue.
     departures: u32,
-    small_target: u32,
-    /// Departures for which a ghost is remembered: as many as the main queue has pages.
+    /// Departures for which a ghost is remembered: as many as the main queue can have pages.
     memory: u32,
 }
 
 impl S3Fifo {
     pub(super) fn new(frames: u32, ghosts: Table<GhostEntry>) -> S3Fifo {
         assert!(ghosts.len().is_power_of_two());
-        let small_target = frames / SMALL_SHARE;
         let (small, main) = (List::default(), List::default());
-        S3Fifo { small, main, ghosts, departures: 0, small_target, memory: frames - small_target }
+        S3Fifo { small, main, ghosts, departures: 0, memory: frames - frames / SMALL_SHARE }
     }
 
     pub(super) fn insert(&mut self, view: &mut View<'_>, frame: u32, key: u64) {
@@ -72,11 +78,29 @@ impl S3Fifo {
     }
 
     pub(super) fn victim(&mut self, view: &mut View<'_>) -> Option<u32> {
-        if self.small.len() > self.small_target || self.main.len() == 0 {
+        let small_target = (self.small.len() + self.main.len()) / SMALL_SHARE;
+        if self.small.len() > small_target || self.main.len() == 0 {
             self.victim_of_small(view).or_else(|| self.victim_of_main(view))
         } else {
             self.victim_of_main(view).or_else(|| self.victim_of_small(view))
         }
+    }
+
+    /// The page of `object` to go, if one is found within `looks` looks: in the same order, the others' pages passed over.
+    pub(super) fn victim_of(&mut self, view: &mut View<'_>, object: ObjectId, looks: u32) -> Option<u32> {
+        let small_target = (self.small.len() + self.main.len()) / SMALL_SHARE;
+        let (first, second) = if self.small.len() > small_target {
+            (&self.small, &self.main)
+        } else {
+            (&self.main, &self.small)
+        };
+        let own = |view: &mut View<'_>, frame: u32| view.is_of(frame, object) && use_up(view, frame);
+        let frame = view.find(first, looks, own).or_else(|| view.find(second, looks, own))?;
+        if view.links[frame as usize].place() == Place::Small {
+            self.remember(view, frame);
+        }
+        self.remove(view, frame);
+        Some(frame)
     }
 
     /// Looks at each page of the small queue once.
@@ -101,11 +125,9 @@ impl S3Fifo {
     fn victim_of_main(&mut self, view: &mut View<'_>) -> Option<u32> {
         for _ in 0..self.main.len() * (u32::from(super::MOST_REFERENCES) + 1) {
             let frame = self.main.pop_front(&mut ByQueue(view.links))?;
-            let references = view.page(frame).references.load(Relaxed);
-            if references == 0 && view.page(frame).try_evict() {
+            if use_up(view, frame) {
                 return Some(frame);
             }
-            view.page(frame).references.store(references.saturating_sub(1), Relaxed);
             self.main.push_back(&mut ByQueue(view.links), frame);
         }
         None
@@ -137,7 +159,8 @@ impl S3Fifo {
         asked
     }
 
-    fn recall(&mut self, key: u64) -> bool {
+    /// Whether the page went out of the small queue not long ago.
+    pub(super) fn recall(&mut self, key: u64) -> bool {
         let (now, memory) = (self.departures, self.memory);
         let (ghost, name) = self.ghost(key);
         ghost.name == name && now.wrapping_sub(ghost.when) <= memory

@@ -14,7 +14,7 @@ Examples:
 
 /// Options of `cat`.
 #[derive(Debug, Args)]
-#[command(after_help = EXAMPLES)]
+#[command(args_override_self = true, after_help = EXAMPLES)]
 pub struct CatArgs {
     /// The files
     #[arg(required = true, value_name = "IMAGE:PATH")]

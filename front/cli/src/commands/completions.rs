@@ -15,7 +15,7 @@ Examples:
 
 /// Options of `completions`.
 #[derive(Debug, Args)]
-#[command(after_help = EXAMPLES)]
+#[command(args_override_self = true, after_help = EXAMPLES)]
 pub struct CompletionsArgs {
     /// The shell
     shell: Shell,

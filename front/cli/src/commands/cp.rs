@@ -26,15 +26,18 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 const EXAMPLES: &str = "\
-Kept by default: modes, owners, times to the nanosecond, extended attributes with access control lists, hard links,
-holes, devices, fifos and sockets. Leave some out with --no-preserve. Inode flags (chattr) are not copied.
+Kept by default: modes, owners, times to the nanosecond, extended attributes with access control \
+lists, hard links, holes, devices, fifos and sockets. Leave some out with --no-preserve. Inode flags \
+(chattr) are not copied.
 
-Who is not root cannot give files away or set security.* and trusted.* attributes: then owners become yours, set-id bits are dropped, and the
-number of files that this concerns is said at the end. With -p or -a that is a failure (exit 1), without it is not. Devices that cannot be
-made are always a failure, each named.
+Who is not root cannot give files away or set security.* and trusted.* attributes: then owners \
+become yours, set-id bits are dropped, and the number of files that this concerns is said at the \
+end. With -p or -a that is a failure (exit 1), without it is not. Devices that cannot be made are \
+always a failure, each named.
 
-A file in the target that has the name of a new one is replaced, not written into; links in the target tree are not followed:
-nothing outside TARGET is touched, whatever names and links the image holds.
+A file in the target that has the name of a new one is replaced, not written into; links in the \
+target tree are not followed: nothing outside TARGET is touched, whatever names and links the image \
+holds.
 
 Examples:
   rumpcap cp disk.img:/etc/fstab .
@@ -44,7 +47,7 @@ Examples:
 
 /// Options of `cp`.
 #[derive(Debug, Args)]
-#[command(after_help = EXAMPLES)]
+#[command(args_override_self = true, after_help = EXAMPLES)]
 pub struct CpArgs {
     /// Directories with all that is in them; symbolic links are copied as links
     #[arg(short = 'r', short_alias = 'R', long)]
@@ -90,12 +93,10 @@ pub fn run(session: &mut Session, args: &CpArgs) -> Run {
         progress: session.progress(Place::Free)?,
     };
     let mut image = None;
-    for (target, text) in targets.iter().zip(&args.sources) {
-        let address = crate::address::parse(text);
-        let this = Some((address.image, address.partition));
-        if image != this {
+    for target in &targets {
+        if image != Some(target.image) {
             copy.links = LinkMap::default();
-            image = this;
+            image = Some(target.image);
         }
         let links = if recursive { Links::Keep } else { Links::Follow };
         let Some(metadata) = session.metadata(target, links) else { continue };
@@ -212,6 +213,7 @@ impl Copy {
             if !parent.is_empty() || place.destination.is_source_itself() {
                 open.remember_times();
             }
+            self.keeper.inherits = open.passes_on_acl();
             place.open = Some(open);
         }
         place.open.as_ref().map(OpenDirectory::fd).ok_or(Failure::Unsafe("no directory is open"))

@@ -18,7 +18,7 @@ Examples:
 
 /// Options of `df`.
 #[derive(Debug, Args)]
-#[command(after_help = EXAMPLES, disable_help_flag = true)]
+#[command(args_override_self = true, after_help = EXAMPLES, disable_help_flag = true)]
 pub struct DfArgs {
     /// Sizes for people (1.5K, 12M)
     #[arg(short = 'h', long)]

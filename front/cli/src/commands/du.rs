@@ -1,8 +1,8 @@
 //! `rumpcap du`: sums up the space that directories take.
 //!
-//! The walk gives all entries of a directory, then its subdirectories one after the other, each with what is below it. So the directories
-//! that are open are always the ancestors of the one that is being listed; [`Frame`]s of them are all that is kept. A directory's own line is
-//! written when the walk has left it. One that has no entries is never entered, so it is recognised when it is seen.
+//! The visit is nested ([`Order::Nested`]): a directory comes right before its content, so the directories that are open are
+//! always the ancestors of what is visited; [`Frame`]s of them are all that is kept. A directory's line is written when the visit has left
+//! it.
 //!
 //! Hard links are counted once, over all arguments of one image: [`InodeSet`] remembers the inodes with several links in a bit each,
 //! in runs of 512 inode numbers: at most 1/6 byte per inode of the file system, or 80 bytes per linked file where they lie scattered.
@@ -24,7 +24,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 const EXAMPLES: &str = "\
-Sizes are in units of 1024 bytes, as the files lie on the device. A file with several names is counted once.
+Sizes are in units of 1024 bytes, as the files lie on the device. A file with several names is \
+counted once.
 
 Examples:
   rumpcap du -sh disk.img
@@ -33,7 +34,7 @@ Examples:
 
 /// Options of `du`.
 #[derive(Debug, Args)]
-#[command(after_help = EXAMPLES, disable_help_flag = true)]
+#[command(args_override_self = true, after_help = EXAMPLES, disable_help_flag = true)]
 pub struct DuArgs {
     /// One sum for each argument
     #[arg(short = 's', long, conflicts_with_all = ["all", "max_depth"])]
@@ -72,8 +73,6 @@ struct Frame {
     path: PathBuf,
     depth: usize,
     bytes: u64,
-    /// Of these, what has already been counted in the frame above: the directory's own.
-    counted_above: u64,
 }
 
 struct Du<'a> {
@@ -98,12 +97,10 @@ pub fn run(session: &mut Session, args: &DuArgs) -> Run {
     };
     let targets = session.targets(&args.paths)?;
     let mut image = None;
-    for (target, text) in targets.iter().zip(&args.paths) {
-        let address = crate::address::parse(text);
-        let this = Some((address.image, address.partition));
-        if image != this {
+    for target in &targets {
+        if image != Some(target.image) {
             du.seen = InodeSet::default();
-            image = this;
+            image = Some(target.image);
         }
         du.sum(session, target)?;
     }
@@ -115,108 +112,43 @@ pub fn run(session: &mut Session, args: &DuArgs) -> Run {
 
 impl Du<'_> {
     fn sum(&mut self, session: &mut Session, target: &Target) -> Run {
-        traverse(
-            session,
-            target,
-            Order::Device,
-            usize::MAX,
-            &mut |session: &mut Session, visit: &Visit<'_>| self.visit(session, target, visit),
-        )?;
-        while !self.frames.is_empty() {
-            self.leave(session)?;
-        }
-        Ok(())
+        let visitor = &mut |session: &mut Session, visit: &Visit<'_>| self.visit(session, visit);
+        traverse(session, target, Order::Nested, usize::MAX, visitor)?;
+        self.leave_down_to(session, 0)
     }
 
-    fn visit(&mut self, session: &mut Session, target: &Target, visit: &Visit<'_>) -> Run {
+    fn visit(&mut self, session: &mut Session, visit: &Visit<'_>) -> Run {
         let m = visit.metadata;
-        let multiply_linked = m.nlink() > 1 && !m.is_dir();
-        if visit.depth == 0 {
-            if multiply_linked && !self.seen.insert(m.ino()) {
-                return Ok(());
-            }
-            return self.start(session, visit);
+        self.leave_down_to(session, visit.depth)?;
+        if m.is_dir() {
+            let frame = Frame { path: visit.path.to_owned(), depth: visit.depth, bytes: self.size(m) };
+            self.frames.push(frame);
+            return Ok(());
         }
-        self.enter_parent_of(session, target, visit)?;
-        if multiply_linked && !self.seen.insert(m.ino()) {
+        if m.nlink() > 1 && !self.seen.insert(m.ino()) {
             return Ok(());
         }
         let bytes = self.size(m);
-        if let Some(frame) = self.frames.last_mut() {
-            frame.bytes = frame.bytes.saturating_add(bytes);
-        }
-        if self.has_own_line(session, target, visit) {
-            self.line(session, visit.path, bytes)?;
-        }
-        Ok(())
+        self.add(bytes);
+        let has_line = visit.depth == 0 || (self.args.all && visit.depth <= self.lines_to_depth);
+        if has_line { self.line(session, visit.path, bytes) } else { Ok(()) }
     }
 
-    /// The argument itself.
-    fn start(&mut self, session: &mut Session, visit: &Visit<'_>) -> Run {
-        let bytes = self.size(visit.metadata);
-        if !visit.metadata.is_dir() {
-            self.total = self.total.saturating_add(bytes);
-            return self.line(session, visit.path, bytes);
-        }
-        self.frames.push(Frame { path: visit.path.to_owned(), depth: 0, bytes, counted_above: 0 });
-        Ok(())
-    }
-
-    /// Makes the directory that `visit` is an entry of the innermost frame.
-    fn enter_parent_of(&mut self, session: &mut Session, target: &Target, visit: &Visit<'_>) -> Run {
-        let parent = visit.path.parent().unwrap_or(Path::new("/"));
-        while self
-            .frames
-            .last()
-            .is_some_and(|f| f.depth >= visit.depth || (f.depth + 1 == visit.depth && f.path != parent))
-        {
-            self.leave(session)?;
-        }
-        if self.frames.last().is_some_and(|f| f.depth + 1 == visit.depth) {
-            return Ok(());
-        }
-        let own = match target.mount.symlink_metadata(parent) {
-            Ok(metadata) => self.size(&metadata),
-            Err(e) => {
-                session.fail(parent, &e);
-                0
-            }
-        };
-        self.frames.push(Frame {
-            path: parent.to_owned(),
-            depth: visit.depth - 1,
-            bytes: own,
-            counted_above: own,
-        });
-        Ok(())
-    }
-
-    /// Writes the innermost directory's line and adds it to the one above.
-    fn leave(&mut self, session: &mut Session) -> Run {
-        let Some(frame) = self.frames.pop() else { return Ok(()) };
-        match self.frames.last_mut() {
-            Some(above) => above.bytes = above.bytes.saturating_add(frame.bytes - frame.counted_above),
-            None => self.total = self.total.saturating_add(frame.bytes),
-        }
-        if frame.depth <= self.lines_to_depth { self.line(session, &frame.path, frame.bytes) } else { Ok(()) }
-    }
-
-    /// Whether the entry gets a line now: a file with -a; a directory that will not be entered.
-    fn has_own_line(&self, session: &mut Session, target: &Target, visit: &Visit<'_>) -> bool {
-        if visit.depth > self.lines_to_depth {
-            return false;
-        }
-        if !visit.metadata.is_dir() {
-            return self.args.all;
-        }
-        match target.mount.read_dir(visit.path).map(|mut entries| entries.next().transpose()) {
-            Ok(Ok(first)) => first.is_none(),
-            // The walk will name it.
-            Ok(Err(_)) | Err(_) => {
-                let _ = session;
-                true
+    /// Writes the lines of the directories that are not above `depth`: the visit has left them.
+    fn leave_down_to(&mut self, session: &mut Session, depth: usize) -> Run {
+        while let Some(frame) = self.frames.pop_if(|frame| frame.depth >= depth) {
+            self.add(frame.bytes);
+            if frame.depth <= self.lines_to_depth {
+                self.line(session, &frame.path, frame.bytes)?;
             }
         }
+        Ok(())
+    }
+
+    /// Adds to the innermost directory, or to the grand total.
+    fn add(&mut self, bytes: u64) {
+        let sum = self.frames.last_mut().map_or(&mut self.total, |frame| &mut frame.bytes);
+        *sum = sum.saturating_add(bytes);
     }
 
     fn size(&self, m: &Metadata) -> u64 {

@@ -20,14 +20,20 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 const EXAMPLES: &str = "\
-Expression (as find(1); combined by -a, -o, ! and parentheses):
-  -name -iname PATTERN    the last component matches       -path -ipath PATTERN   the whole path matches
-  -type [fdlcbps,...]     the type                         -size [+-]N[cwbkMG]    the size, rounded up to the unit
-  -mtime -atime -ctime [+-]N   age in days                 -mmin -amin -cmin [+-]N     age in minutes
-  -uid -gid -inum -links [+-]N                             -perm MODE, -MODE, /MODE    octal or symbolic
-  -empty  -true  -false                                    -maxdepth N  -mindepth N
-  -print  -print0  -quit                                   --json (or -json): one array of objects
-Patterns: * and ? match every character, / and a leading dot included. Paths are those in the image.
+Expression, as in find(1); combined by -a, -o, ! and parentheses:
+  -name, -iname PATTERN      the last component matches
+  -path, -ipath PATTERN      the whole path matches
+  -type f,d,l,c,b,p,s        one of these types
+  -size [+-]N[cwbkMG]        size, rounded up to the unit (b, 512 bytes)
+  -mtime, -atime, -ctime [+-]N   age in days
+  -mmin, -amin, -cmin [+-]N      age in minutes
+  -uid, -gid, -inum, -links [+-]N
+  -perm MODE, -MODE, /MODE   permissions: exactly, all of, any of
+  -empty, -true, -false
+  -maxdepth N, -mindepth N   levels below the start
+  -print, -print0, -quit     actions; --json may stand here too
+
+In patterns, * and ? match every character, / and a leading dot included. Paths are those in the image.
 
 Examples:
   rumpcap find disk.img -name '*.conf'
@@ -37,7 +43,7 @@ Examples:
 
 /// Options of `find`.
 #[derive(Debug, Args)]
-#[command(after_help = EXAMPLES)]
+#[command(args_override_self = true, after_help = EXAMPLES)]
 pub struct FindArgs {
     /// One JSON array of objects instead of paths
     #[arg(long)]

@@ -18,7 +18,7 @@ Examples:
 
 /// Options of `head`.
 #[derive(Debug, Args)]
-#[command(after_help = EXAMPLES)]
+#[command(args_override_self = true, after_help = EXAMPLES)]
 pub struct HeadArgs {
     /// Lines to print
     #[arg(short = 'n', long, value_name = "N", default_value_t = 10, conflicts_with = "bytes")]

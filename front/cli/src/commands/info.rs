@@ -1,11 +1,12 @@
 //! `rumpcap info`: shows what an image holds: partitions, superblock, features.
 
-use crate::images::{self, Part};
+use crate::images;
 use crate::outcome::{Run, Stop};
 use crate::quote::for_message;
 use crate::session::Session;
 use crate::units::human;
 use clap::Args;
+use rumpcap::block::partition::{Partition, Table};
 use rumpcap::{FileSystemInfo, StatFs};
 use serde_json::{Map, Value, json};
 use std::ffi::OsString;
@@ -22,7 +23,7 @@ Examples:
 
 /// Options of `info`.
 #[derive(Debug, Args)]
-#[command(after_help = EXAMPLES)]
+#[command(args_override_self = true, after_help = EXAMPLES)]
 pub struct InfoArgs {
     /// One JSON object
     #[arg(long)]
@@ -42,7 +43,14 @@ struct Found {
 /// Runs `info`.
 pub fn run(session: &mut Session, args: &InfoArgs) -> Run {
     let address = crate::address::parse(&args.image);
-    let survey = images::survey(session, &address.image, address.partition)?;
+    let kernel = session.kernel()?;
+    let survey = images::survey(session, &kernel, &address.image, address.partition)?;
+    for (number, error) in &survey.broken {
+        if let Stop::Fatal(text) = images::failed(&address.image, *number, error) {
+            session.say(format_args!("{text}"));
+            session.count_failures(1);
+        }
+    }
     let mut found = Vec::new();
     for (partition, mount) in &survey.mounts {
         match mount.info() {
@@ -55,19 +63,21 @@ pub fn run(session: &mut Session, args: &InfoArgs) -> Run {
         let mut object = Map::new();
         crate::json::insert_name(&mut object, "image", name);
         object.insert("bytes".into(), survey.len_bytes.into());
-        object.insert("partitions".into(), survey.parts.iter().map(part_json).collect());
+        object.insert("partition_table".into(), survey.table.as_ref().map(table_json).into());
         object.insert("file_systems".into(), found.iter().map(file_system_json).collect());
         serde_json::to_writer_pretty(&mut session.out, &Value::Object(object))?;
         writeln!(session.out)?;
     } else {
         line(session, "image", &for_message(name))?;
         line(session, "size", &format!("{} ({} bytes)", human(survey.len_bytes), survey.len_bytes))?;
-        parts_text(session, &survey.parts)?;
+        if let Some(table) = &survey.table {
+            table_text(session, table)?;
+        }
         for one in &found {
             file_system_text(session, one)?;
         }
     }
-    if found.is_empty() {
+    if found.is_empty() && survey.broken.is_empty() {
         return Err(Stop::Fatal(format!("{}: no known file system found", for_message(name))));
     }
     Ok(())
@@ -81,10 +91,13 @@ fn line(session: &mut Session, name: &str, value: &str) -> Run {
     Ok(writeln!(session.out, "{:<26} {value}", format!("{name}:"))?)
 }
 
-fn parts_text(session: &mut Session, parts: &[Part]) -> Run {
-    for part in parts {
-        let (size, start) = (human(part.len_bytes), part.start_bytes);
-        let text = format!("{size} from byte {start}, {} {}", part.kind, part.label);
+fn table_text(session: &mut Session, table: &Table) -> Run {
+    let backup = if table.is_backup { ", read from its backup: the primary is broken" } else { "" };
+    line(session, "partition table", &format!("{} {}{backup}", table.scheme.name(), table.id))?;
+    for part in &table.partitions {
+        let (size, kind) = (human(part.len_bytes), images::type_name(part));
+        let boot = if part.is_bootable { ", boot" } else { "" };
+        let text = format!("{size} from byte {}, {kind}{boot} {}", part.offset, part.name);
         line(session, &format!("partition {}", part.number), text.trim_end())?;
     }
     Ok(())
@@ -118,10 +131,16 @@ fn file_system_text(session: &mut Session, found: &Found) -> Run {
     Ok(())
 }
 
-fn part_json(part: &Part) -> Value {
+fn table_json(table: &Table) -> Value {
+    let part = |part: &Partition| {
+        json!({
+            "number": part.number, "start": part.offset, "bytes": part.len_bytes, "type": images::type_name(part),
+            "id": part.id, "name": part.name, "bootable": part.is_bootable,
+        })
+    };
     json!({
-        "number": part.number, "start": part.start_bytes, "bytes": part.len_bytes,
-        "type": part.kind, "label": part.label,
+        "scheme": table.scheme.name(), "id": table.id, "sector_bytes": table.sector_bytes, "is_backup": table.is_backup,
+        "partitions": table.partitions.iter().map(part).collect::<Vec<_>>(),
     })
 }
 

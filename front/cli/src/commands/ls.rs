@@ -22,8 +22,8 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 const EXAMPLES: &str = "\
-Names are sorted by their bytes. User and group names are those of the image's /etc/passwd and /etc/group. Sorting holds the directory in
-memory, outside the limit; -U -1 and -U -l do not.
+Names are sorted by their bytes. User and group names are those of the image's /etc/passwd and \
+/etc/group. Sorting holds the directory in memory, outside the limit; -U -1 and -U -l do not.
 
 Examples:
   rumpcap ls disk.img
@@ -34,7 +34,7 @@ Examples:
 
 /// Options of `ls`.
 #[derive(Debug, Args)]
-#[command(after_help = EXAMPLES, disable_help_flag = true)]
+#[command(args_override_self = true, after_help = EXAMPLES, disable_help_flag = true)]
 pub struct LsArgs {
     /// One line per entry with its attributes
     #[arg(short = 'l', long)]
@@ -214,7 +214,7 @@ impl<'a> Ls<'a> {
         for (target, metadata) in files {
             let entry = Entry::of_argument(&target, metadata, self.needs_acl());
             // All of one image stand together, as in one directory.
-            match groups.last_mut().filter(|(t, _)| std::ptr::eq(t.mount.kernel(), target.mount.kernel())) {
+            match groups.last_mut().filter(|(t, _)| t.image == target.image) {
                 Some((_, entries)) => entries.push(entry),
                 None => groups.push((target, vec![entry])),
             }
@@ -239,7 +239,7 @@ impl<'a> Ls<'a> {
         self.learn_names(&target);
         let mut waiting = vec![(target.path.clone(), vec![metadata.ino()])];
         while let Some((path, ancestors)) = waiting.pop() {
-            let here = Target { mount: target.mount.clone(), path };
+            let here = Target { path, ..target.clone() };
             let subdirectories = self.list_directory(session, &here, headers)?;
             for (name, ino) in subdirectories.into_iter().rev() {
                 let path = here.path.join(PathBuf::from(OsString::from_vec(name)));

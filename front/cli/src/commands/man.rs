@@ -12,7 +12,7 @@ Examples:
 
 /// Options of `man`.
 #[derive(Debug, Args)]
-#[command(after_help = EXAMPLES)]
+#[command(args_override_self = true, after_help = EXAMPLES)]
 pub struct ManArgs {
     /// Where `rumpcap.1`, `rumpcap-ls.1`, ... are written; made if it is not there
     directory: PathBuf,

@@ -14,7 +14,7 @@ Examples:
 
 /// Options of `readlink`.
 #[derive(Debug, Args)]
-#[command(after_help = EXAMPLES)]
+#[command(args_override_self = true, after_help = EXAMPLES)]
 pub struct ReadlinkArgs {
     /// Resolve every symbolic link, `.` and `..` on the way; the path must exist
     #[arg(short = 'f', long)]

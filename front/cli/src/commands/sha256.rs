@@ -16,15 +16,16 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
 
 const EXAMPLES: &str = "\
-Without --tree: a line for each regular file, as sha256sum(1) writes it. Names below a directory argument are relative to it (./a/b), so
-that a copy can be checked against them.
+Without --tree: a line for each regular file, as sha256sum(1) writes it. Names below a directory \
+argument are relative to it (./a/b), so that a copy can be checked against them.
 
-With --tree: one digest for each argument, over everything in it: names, types, permissions, owners, content, link targets, device
-numbers and extended attributes; not over times, inode numbers or which names are hard links of each other. It is the digest of
-these records, by name, each directory's content right behind it (NUL and LF are single bytes):
+With --tree: one digest for each argument, over everything in it: names, types, permissions, owners, \
+content, link targets, device numbers and extended attributes; not over times, inode numbers or \
+which names are hard links of each other. It is the digest of these records, by name, each \
+directory's content right behind it (NUL and LF are single bytes):
   TYPE MODE UID GID VALUE NUL PATH NUL ( XATTR NUL SHA256-OF-ITS-VALUE NUL )* LF
-TYPE is one of f d l c b p s; MODE four octal digits; VALUE the digest of a file's content or of a link's target, MAJOR:MINOR of a device, else -;
-PATH relative to the argument, empty for itself.
+TYPE is one of f d l c b p s; MODE four octal digits; VALUE the digest of a file's content or of a \
+link's target, MAJOR:MINOR of a device, else -; PATH relative to the argument, empty for itself.
 
 Examples:
   rumpcap sha256 disk.img:/bin/sh
@@ -33,7 +34,7 @@ Examples:
 
 /// Options of `sha256`.
 #[derive(Debug, Args)]
-#[command(after_help = EXAMPLES)]
+#[command(args_override_self = true, after_help = EXAMPLES)]
 pub struct Sha256Args {
     /// One digest of the whole tree
     #[arg(long)]

@@ -14,10 +14,13 @@ use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
 
 const EXAMPLES: &str = "\
-Directives of --format: %n name  %N quoted name with link target  %s size  %b blocks of 512 bytes  %B 512  %f mode in
-hexadecimal  %a permissions in octal  %A permissions in letters  %F type  %u uid  %U user  %g gid  %G group  %i inode  %h links
-%x %y %z %w times of access, change of content, change of the inode, creation  %X %Y %Z %W the same in seconds
-%t %T major and minor number in hexadecimal  %o block size  %% a percent sign
+Directives of --format:
+  %n name   %N quoted name and link target   %F type   %i inode   %h links
+  %s size   %b blocks of %B = 512 bytes   %o block size of the file system
+  %a permissions in octal   %A in letters   %f mode in hexadecimal
+  %u uid   %U user   %g gid   %G group   %t %T device's major and minor in hexadecimal
+  %x access   %y change of content   %z change of inode   %w creation   %X %Y %Z %W in seconds
+  %% a percent sign
 
 Examples:
   rumpcap stat disk.img:/etc/passwd
@@ -26,7 +29,7 @@ Examples:
 
 /// Options of `stat`.
 #[derive(Debug, Args)]
-#[command(after_help = EXAMPLES)]
+#[command(args_override_self = true, after_help = EXAMPLES)]
 pub struct StatArgs {
     /// Follow symbolic links
     #[arg(short = 'L', long)]

@@ -23,19 +23,20 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 const EXAMPLES: &str = "\
-The archive is in the pax format: long names, times to the nanosecond, extended attributes and access control lists
-(SCHILY.xattr), hard links, devices, files with holes (GNU sparse 1.0). Member names are relative: those of / begin with ./ and those
-of /a/b with b/. Sockets have no place in an archive: each is named, and the command exits with 1.
+The archive is in the pax format: long names, times to the nanosecond, extended attributes \
+(SCHILY.xattr), access control lists (SCHILY.acl), hard links, devices, files with holes (GNU sparse 1.0). Member \
+names are relative: those of / begin with ./ and those of /a/b with b/. Sockets have no place in an \
+archive: each is named, and the command exits with 1.
 
 Examples:
   rumpcap tar disk.img:/ -o disk.tar
   rumpcap tar disk.img:/home | zstd > home.tar.zst
-  rumpcap tar disk.img@2:/etc | tar -xpf - --xattrs --xattrs-include='*' -C restored
+  rumpcap tar disk.img@2:/etc | tar -xpf - --acls --xattrs --xattrs-include='*' -C there
   rumpcap tar --sorted disk.img:/srv | sha256sum       the same tree gives the same archive";
 
 /// Options of `tar`.
 #[derive(Debug, Args)]
-#[command(after_help = EXAMPLES)]
+#[command(args_override_self = true, after_help = EXAMPLES)]
 pub struct TarArgs {
     /// Write to this file instead of standard output
     #[arg(short = 'o', short_alias = 'f', long, value_name = "FILE")]
@@ -84,15 +85,13 @@ pub fn run(session: &mut Session, args: &TarArgs) -> Run {
         buffer: buffer(),
         progress,
     };
-    let order = if args.sorted { Order::Sorted } else { Order::Device };
+    let order = if args.sorted { Order::Sorted } else { Order::Nested };
     let mut image = None;
-    for (target, text) in targets.iter().zip(&args.sources) {
-        let address = crate::address::parse(text);
-        let this = Some((address.image, address.partition));
-        if image != this {
+    for target in &targets {
+        if image != Some(target.image) {
             tar.links = LinkMap::default();
             tar.accounts = if args.numeric_owner { Accounts::default() } else { Accounts::of(&target.mount) };
-            image = this;
+            image = Some(target.image);
         }
         traverse(session, target, order, usize::MAX, &mut |session: &mut Session, visit: &Visit<'_>| {
             tar.visit(session, target, visit)
@@ -187,24 +186,30 @@ impl Tar<'_> {
                     link = to;
                     Kind::Symlink(link.as_os_str().as_bytes())
                 }
-                Err(e) => return Ok(self.drop_member(session, visit, &e)),
+                Err(e) => return self.drop_member(session, visit, &e),
             },
             FileKind::CharDevice => Kind::CharDevice(major, minor),
             FileKind::BlockDevice => Kind::BlockDevice(major, minor),
             FileKind::Fifo => Kind::Fifo,
             FileKind::Socket => {
-                return Ok(self.drop_member(session, visit, &"a socket has no place in an archive"));
+                return self.drop_member(session, visit, &"a socket has no place in an archive");
             }
-            FileKind::Unknown => return Ok(self.drop_member(session, visit, &"unknown type of file")),
+            FileKind::Unknown => return self.drop_member(session, visit, &"unknown type of file"),
         };
         let member = Self::describe(&self.accounts, m, name, kind, xattrs);
         Ok(self.archive.member(&member, &Content::None)?)
     }
 
     /// The member is not written: other names of its file are not to refer to it.
-    fn drop_member(&mut self, session: &mut Session, visit: &Visit<'_>, reason: &dyn std::fmt::Display) {
+    fn drop_member(
+        &mut self,
+        session: &mut Session,
+        visit: &Visit<'_>,
+        reason: &dyn std::fmt::Display,
+    ) -> Run {
         self.links.forget(visit.metadata.ino());
         session.fail(visit.path, reason);
+        Ok(())
     }
 
     fn file(
@@ -218,11 +223,11 @@ impl Tar<'_> {
         let m = visit.metadata;
         let file = match target.mount.open_ino(m.ino()) {
             Ok(file) => file,
-            Err(e) => return Ok(self.drop_member(session, visit, &e)),
+            Err(e) => return self.drop_member(session, visit, &e),
         };
         let map = match self.sparse_map(&file, m) {
             Ok(map) => map,
-            Err(e) => return Ok(self.drop_member(session, visit, &e)),
+            Err(e) => return self.drop_member(session, visit, &e),
         };
         let content = match &map {
             Some(map) => Content::Sparse { stored: map.stored_bytes(), real: m.len() },

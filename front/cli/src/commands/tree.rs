@@ -22,7 +22,7 @@ Examples:
 
 /// Options of `tree`.
 #[derive(Debug, Args)]
-#[command(after_help = EXAMPLES)]
+#[command(args_override_self = true, after_help = EXAMPLES)]
 pub struct TreeArgs {
     /// Also entries that begin with a dot
     #[arg(short = 'a', long)]

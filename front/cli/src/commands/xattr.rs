@@ -11,8 +11,9 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 
 const EXAMPLES: &str = "\
-Names of all kinds are shown (user.*, security.*, trusted.*, system.posix_acl_*), not only user.*.
-Values: text is quoted, with \\ooo for what is not printable; what is mostly not text is 0s and base64, or as -e says.
+Names of all kinds are shown (user.*, security.*, trusted.*, system.posix_acl_*), not only user.*. \
+Values: text is quoted, with \\ooo for what is not printable; what is not text is 0s and base64, \
+or as -e says.
 
 Examples:
   rumpcap xattr disk.img:/bin/ping
@@ -21,7 +22,7 @@ Examples:
 
 /// Options of `xattr`.
 #[derive(Debug, Args)]
-#[command(after_help = EXAMPLES, disable_help_flag = true)]
+#[command(args_override_self = true, after_help = EXAMPLES, disable_help_flag = true)]
 pub struct XattrArgs {
     /// Values too
     #[arg(short = 'd', long)]

@@ -15,22 +15,21 @@ const STRICT: u16 = 1;
 pub(crate) struct Wanted<'n> {
     name: &'n [u8],
     comparison: Comparison,
+    /// The folded name, where the directory folds and the name is valid; else only the same bytes are equal.
+    folded: Option<Folded>,
 }
 
-/// How names are compared.
+/// How a directory compares names.
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Comparison {
-    /// Byte by byte.
     Exact,
-    /// Byte by byte, in a directory that folds: the name is not valid and so folds to nothing.
-    Opaque,
-    /// By folded form.
-    Folded(Folded),
+    Folded,
 }
 
 impl<'n> Wanted<'n> {
     /// A name that only the same bytes match.
     pub(crate) fn exactly(name: &'n [u8]) -> Wanted<'n> {
-        Wanted { name, comparison: Comparison::Exact }
+        Wanted { name, comparison: Comparison::Exact, folded: None }
     }
 
     /// A name in a directory that folds.
@@ -41,35 +40,26 @@ impl<'n> Wanted<'n> {
         if encoding != ENCODING_UTF8_12_1 {
             return Err(Error::Unsupported { what: "casefold encoding other than utf8-12.1" });
         }
-        let comparison = match Folded::new(name) {
-            Some(folded) => Comparison::Folded(folded),
-            None if flags & STRICT != 0 => {
-                return Err(Error::InvalidInput { what: "name: not UTF-8 12.1, in a strict directory" });
-            }
-            None => Comparison::Opaque,
-        };
-        Ok(Wanted { name, comparison })
+        let folded = Folded::new(name);
+        if folded.is_none() && flags & STRICT != 0 {
+            return Err(Error::InvalidInput { what: "name: not UTF-8 12.1, in a strict directory" });
+        }
+        Ok(Wanted { name, comparison: Comparison::Folded, folded })
     }
 
     /// Whether the directory folds.
     pub(crate) fn is_folded(&self) -> bool {
-        !matches!(self.comparison, Comparison::Exact)
+        self.comparison == Comparison::Folded
     }
 
     /// The bytes that a tree's hash is made of.
     pub(crate) fn hashed_bytes(&self) -> &[u8] {
-        match &self.comparison {
-            Comparison::Folded(folded) => folded.as_bytes(),
-            Comparison::Exact | Comparison::Opaque => self.name,
-        }
+        self.folded.as_ref().map_or(self.name, Folded::as_bytes)
     }
 
     /// Whether an entry of this name is the wanted one.
     #[inline]
     pub(crate) fn matches(&self, name: &[u8]) -> bool {
-        match &self.comparison {
-            Comparison::Folded(folded) => name == self.name || folded.matches(name),
-            Comparison::Exact | Comparison::Opaque => name == self.name,
-        }
+        name == self.name || self.folded.as_ref().is_some_and(|folded| folded.matches(name))
     }
 }

@@ -38,6 +38,12 @@ pub(super) struct Header {
     pub depth: u16,
 }
 
+/// First logical block of an entry, of an index or a leaf.
+fn key_of(entry: &Entry) -> u32 {
+    let [b0, b1, b2, b3, ..] = *entry;
+    u32::from_le_bytes([b0, b1, b2, b3])
+}
+
 /// Where a node of the tree is.
 enum Source<'r> {
     Root([u8; BLOCK_BYTES]),
@@ -116,12 +122,15 @@ impl<'r, 'vm> TreeNode<'r, 'vm> {
         if at >= header.entries {
             return Ok(None);
         }
-        let [b0, b1, b2, b3, ..] = self.entry(at)?;
-        Ok(Some(u32::from_le_bytes([b0, b1, b2, b3])))
+        Ok(Some(key_of(&self.entry(at)?)))
     }
 
     /// The last entry whose key is not above `target`: at most 16 probes.
     pub fn last_not_above(&mut self, header: &Header, target: u32) -> Result<Option<u16>> {
+        if let Some(entries) = self.entries_in_a_row(header)? {
+            let above = entries.partition_point(|entry| key_of(entry) <= target);
+            return Ok((above as u16).checked_sub(1));
+        }
         let (mut low, mut high) = (0, header.entries);
         while low < high {
             let middle = low.midpoint(high);
@@ -131,6 +140,24 @@ impl<'r, 'vm> TreeNode<'r, 'vm> {
             }
         }
         Ok(low.checked_sub(1))
+    }
+
+    /// All entries, where they are in a row in memory: not in a block of several pages.
+    fn entries_in_a_row(&mut self, header: &Header) -> Result<Option<&[Entry]>> {
+        if matches!(self.source, Source::Block(_)) {
+            if self.fs.sb.block_size as usize > PAGE_SIZE {
+                return Ok(None);
+            }
+            self.pin(self.place)?;
+        }
+        let bytes = match &self.source {
+            Source::Root(bytes) => &bytes[..],
+            Source::Block(Some((_, page))) => page.get(within_page(self.place)..).unwrap_or_default(),
+            Source::Block(None) => &[],
+        };
+        // The header is as long as an entry.
+        let entries = bytes.as_chunks().0.get(1..).and_then(|all| all.get(..usize::from(header.entries)));
+        Ok(Some(entries.unwrap_or_default()))
     }
 
     /// Twelve bytes from byte `at` of the node on.
@@ -156,15 +183,21 @@ impl<'r, 'vm> TreeNode<'r, 'vm> {
 
     /// The bytes from byte `at` of the device to the end of its page, which is pinned for it.
     fn rest_of_page(&mut self, at: u64) -> Result<&[u8]> {
+        self.pin(at)?;
+        match &self.source {
+            Source::Block(Some((_, page))) => Ok(page.get(within_page(at)..).unwrap_or_default()),
+            _ => Ok(&[]),
+        }
+    }
+
+    /// Pins the page of byte `at` of the device, after giving up the one before.
+    fn pin(&mut self, at: u64) -> Result<()> {
         let index = at >> PAGE_SHIFT;
         if !matches!(&self.source, Source::Block(Some((pinned, _))) if *pinned == index) {
             self.source = Source::Block(None);
             self.source = Source::Block(Some((index, self.checked_page(at)?)));
         }
-        let Source::Block(Some((_, page))) = &self.source else {
-            return Err(self.corrupt("extent tree: depth"));
-        };
-        Ok(page.get(within_page(at)..).unwrap_or_default())
+        Ok(())
     }
 
     /// The page of byte `at`, after the block has been verified.

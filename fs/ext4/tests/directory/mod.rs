@@ -1,5 +1,5 @@
 //! Listings and lookups as a test sees them, and the same from debugfs.
-#![allow(dead_code)]
+#![allow(dead_code, clippy::unwrap_used)]
 
 use crate::support::{Image, Mounted};
 use core::ops::ControlFlow;
@@ -70,6 +70,8 @@ pub fn debugfs_list(image: &Image, path: &str) -> BTreeMap<Vec<u8>, u64> {
             let ino = std::str::from_utf8(fields[1]).unwrap().parse().unwrap();
             (fields[5].to_vec(), ino)
         })
+        // Records not in use, and tails with checksums.
+        .filter(|&(_, ino)| ino != 0)
         .collect()
 }
 
@@ -86,7 +88,7 @@ pub fn fsck(image: &Image, arguments: &[&str]) {
 }
 
 /// A directory in `tree` with a file of each name: links to one file, to be quick.
-pub fn fill(tree: &Path, directory: &str, names: impl IntoIterator<Item = String>) {
+pub fn fill<N: AsRef<Path>>(tree: &Path, directory: &str, names: impl IntoIterator<Item = N>) {
     let directory = tree.join(directory);
     std::fs::create_dir_all(&directory).expect("a directory");
     let mut first: Option<PathBuf> = None;
@@ -111,7 +113,7 @@ pub fn check_directory(mounted: &Mounted, node: &Node, expected: &BTreeMap<Vec<u
         let name_text = String::from_utf8_lossy(name);
         assert_eq!(lookup(mounted, node, name), Ok(ino), "{what}: {name_text}");
         let mut other = name.clone();
-        *other.last_mut().expect("names are not empty") ^= 1;
+        *other.first_mut().expect("names are not empty") ^= 1;
         if !expected.contains_key(&other) {
             let found = lookup(mounted, node, &other);
             assert_eq!(found, Err(rumpcap_host::Error::NotFound), "{what}: not {name_text}");
@@ -131,4 +133,53 @@ pub fn check_directory(mounted: &Mounted, node: &Node, expected: &BTreeMap<Vec<u
     let behind = listed.last().map_or(0, |entry| entry.next);
     assert_eq!(list_some(mounted, node, behind, 1), (vec![], Ok(())), "{what}: behind the end");
     assert_eq!(list_some(mounted, node, u64::MAX, 1), (vec![], Ok(())), "{what}: far behind the end");
+}
+
+/// An image, mounted by the kernel of this host for writing, until dropped.
+pub struct KernelMount {
+    directory: tempfile::TempDir,
+}
+
+impl KernelMount {
+    /// Mounts it; says so and gives `None` where that is not allowed (it takes root and loop devices).
+    pub fn new(image: &Image) -> Option<KernelMount> {
+        let directory = tempfile::TempDir::new().expect("a temporary directory");
+        let mut mount = Command::new("mount");
+        mount.args(["-t", "ext4", "-o", "loop"]).arg(image.path()).arg(directory.path());
+        let output = mount.output().expect("mount runs");
+        if !output.status.success() {
+            println!("skipped: no loop mount: {}", String::from_utf8_lossy(&output.stderr).trim());
+            return None;
+        }
+        Some(KernelMount { directory })
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// The names and inode numbers of directory `path`, `.` and `..` included.
+    pub fn list(&self, path: &str) -> BTreeMap<Vec<u8>, u64> {
+        use std::os::unix::ffi::OsStringExt;
+        use std::os::unix::fs::{DirEntryExt, MetadataExt};
+        let path = self.path().join(path);
+        let entries = std::fs::read_dir(&path).expect("the kernel lists");
+        let entries = entries.map(|entry| entry.expect("the kernel lists"));
+        let mut list: BTreeMap<_, _> =
+            entries.map(|entry| (entry.file_name().into_vec(), entry.ino())).collect();
+        for dot in [".", ".."] {
+            list.insert(dot.into(), path.join(dot).metadata().expect("it is there").ino());
+        }
+        list
+    }
+}
+
+impl Drop for KernelMount {
+    fn drop(&mut self) {
+        let output = Command::new("umount").arg(self.directory.path()).output().expect("umount runs");
+        if !output.status.success() {
+            println!("cannot unmount: {}", String::from_utf8_lossy(&output.stderr).trim());
+        }
+    }
 }

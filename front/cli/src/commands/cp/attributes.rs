@@ -51,6 +51,8 @@ pub struct Keeper {
     /// Directories that got permissions for filling them, with those that they are to have. Only for who is not root, and only
     /// directories that their owner may not write into or pass.
     restore: Vec<(Vec<u8>, u32)>,
+    /// What is made now gets an access control list of its directory's.
+    pub inherits: bool,
     /// The target has no space left.
     pub target_is_full: bool,
 }
@@ -75,6 +77,7 @@ impl Keeper {
             modes: Lost::default(),
             times: Lost::default(),
             restore: Vec::new(),
+            inherits: false,
             target_is_full: false,
         }
     }
@@ -174,15 +177,20 @@ impl Keeper {
             Ok(all) => all,
             Err(e) => return session.fail(visit.path, &format_args!("extended attributes: {e}")),
         };
+        if self.inherits {
+            drop_inherited(reach, &all);
+        }
         for (name, value) in &all {
             let done = match reach {
                 Reach::Open(fd) => {
                     rustix::fs::fsetxattr(fd, OsStr::from_bytes(name), value, XattrFlags::empty())
                 }
-                Reach::Named(at, file) => {
-                    let path = [format!("/proc/self/fd/{}/", at.as_raw_fd()).as_bytes(), file].concat();
-                    rustix::fs::lsetxattr(path, OsStr::from_bytes(name), value, XattrFlags::empty())
-                }
+                Reach::Named(at, file) => rustix::fs::lsetxattr(
+                    proc_path(at, file),
+                    OsStr::from_bytes(name),
+                    value,
+                    XattrFlags::empty(),
+                ),
             };
             let privileged =
                 !self.is_root && (name.starts_with(b"security.") || name.starts_with(b"trusted."));
@@ -218,6 +226,27 @@ impl Keeper {
         }
     }
 }
+
+/// Takes away the access control lists that the original does not have.
+fn drop_inherited(reach: Reach<'_>, own: &[(Vec<u8>, Vec<u8>)]) {
+    for acl in ["system.posix_acl_access", ACL_DEFAULT] {
+        if own.iter().any(|(name, _)| name == acl.as_bytes()) {
+            continue;
+        }
+        // That there is none is the usual case, and no other error is left behind: the mode is set afterwards.
+        let _ = match reach {
+            Reach::Open(fd) => rustix::fs::fremovexattr(fd, acl),
+            Reach::Named(at, file) => rustix::fs::lremovexattr(proc_path(at, file), acl),
+        };
+    }
+}
+
+/// A path for calls that take no descriptor of a directory.
+fn proc_path(at: BorrowedFd<'_>, file: &[u8]) -> Vec<u8> {
+    [format!("/proc/self/fd/{}/", at.as_raw_fd()).as_bytes(), file].concat()
+}
+
+const ACL_DEFAULT: &str = "system.posix_acl_default";
 
 fn note(lost: &mut Lost, done: Result<(), Errno>) {
     if let Err(why) = done {
@@ -284,6 +313,12 @@ impl OpenDirectory {
             last_access: Timespec { tv_sec: s.st_atime as _, tv_nsec: s.st_atime_nsec as _ },
             last_modification: Timespec { tv_sec: s.st_mtime as _, tv_nsec: s.st_mtime_nsec as _ },
         });
+    }
+
+    /// Whether what is made in it gets an access control list of its own accord.
+    pub fn passes_on_acl(&self) -> bool {
+        let mut none: [u8; 0] = [];
+        rustix::fs::fgetxattr(&self.fd, ACL_DEFAULT, &mut none[..]).is_ok()
     }
 
     /// Its path below the target.

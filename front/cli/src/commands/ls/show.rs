@@ -93,7 +93,7 @@ impl Ls<'_> {
         };
         let mark = if entry.has_acl { "+" } else { "" };
         write!(out, "{}{mark:<mw$} {:>lw$} ", mode_text(m.mode()), m.nlink(), mw = w.mark, lw = w.links)?;
-        write!(out, "{:<uw$} {:<gw$} ", self.user(m), self.group(m), uw = w.user, gw = w.group)?;
+        write!(out, "{} {} ", aligned(self.user(m), w.user), aligned(self.group(m), w.group))?;
         if is_device(m) {
             let (major, minor) = m.rdev();
             let major_width = w.size.saturating_sub(w.minor + 2);
@@ -195,6 +195,14 @@ impl Ls<'_> {
 
     fn size(&self, m: &Metadata) -> String {
         if self.args.human_readable { human(m.len()) } else { m.len().to_string() }
+    }
+}
+
+/// Names stand to the left, numbers to the right.
+fn aligned(name: String, width: usize) -> String {
+    match name.bytes().all(|b| b.is_ascii_digit()) {
+        true => format!("{name:>width$}"),
+        false => format!("{name:<width$}"),
     }
 }
 

@@ -1,0 +1,17 @@
+//! The command against GNU coreutils, findutils and tar on the same image, mounted by the kernel.
+//!
+//! Needs root and loop devices; without them each test says why it is skipped. `hostile` and `exits` need neither.
+
+#![allow(clippy::unwrap_used, reason = "what prepares a test may panic")]
+
+mod archive;
+mod copy;
+mod digest;
+mod exits;
+mod fixture;
+mod hostile;
+mod listing;
+mod partitions;
+mod search;
+mod space;
+mod terminal;
