@@ -17,8 +17,9 @@
 
 use super::copies::Copies;
 use super::format::{ChecksumVersion, CommitBlock, Kind, Tid};
-use super::log::{Log, LogBlock, Walk, Window};
+use super::log::{Log, LogBlock};
 use super::tags::Tags;
+use super::walk::{Walk, Window};
 use super::{checksum, revoke};
 use crc::Digest;
 use rumpcap_host::{Error, Result};
