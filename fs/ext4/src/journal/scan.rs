@@ -162,9 +162,7 @@ impl Scan {
             ChecksumVersion::V1 => self.matches_version1(commit),
             ChecksumVersion::V2 | ChecksumVersion::V3 => {
                 let stored = commit.checksum[0].get();
-                let header = size_of::<CommitBlock>();
-                let field = CommitBlock::CHECKSUM_OFFSET;
-                copies.commit_checksums(log, block, header, field)?.contains(&stored)
+                copies.commit_checksums(log, block)?.contains(&stored)
             }
         };
         if !is_good {
