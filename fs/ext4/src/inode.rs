@@ -20,7 +20,7 @@ use core::mem::offset_of;
 use rumpcap_host::{Error, Result};
 use rumpcap_vfs::{Attributes, FileKind, InodeNo, Node, Timestamp};
 use rumpcap_vm::{PAGE_SHIFT, PAGE_SIZE, Reservation};
-use zerocopy::{FromZeros, IntoBytes};
+use zerocopy::{FromBytes, FromZeros, IntoBytes};
 
 /// The inode of the boot loader, which no directory names: it has no links while it is in use.
 const BOOT_LOADER_INODE: u64 = 5;
@@ -98,6 +98,9 @@ impl Ext4 {
 
 /// Copies the fields of an inode; those that an inode of 128 bytes does not have are 0.
 fn copy_inode(bytes: &[u8]) -> RawInode {
+    if let Ok((raw, _)) = RawInode::read_from_prefix(bytes) {
+        return raw;
+    }
     let mut raw = RawInode::new_zeroed();
     for (to, from) in raw.as_mut_bytes().iter_mut().zip(bytes) {
         *to = *from;

@@ -189,6 +189,25 @@ fn links_ask_for_the_buffer_that_they_need() {
 }
 
 #[test]
+fn a_fast_link_may_have_a_block_of_attributes() {
+    if !have_tools() {
+        return;
+    }
+    let tree = TempDir::new().expect("a directory");
+    std::os::unix::fs::symlink("target", tree.path().join("link")).expect("a link");
+    for block_size in ["1024", "4096"] {
+        let arguments = ["-t", "ext4", "-I", "128", "-b", block_size];
+        let image = Image::make(&arguments, "32M", Some(tree.path()));
+        image.debugfs(&commands(&["ea_set /link trusted.name value"]));
+        let stat = &image.stat(&["/link".to_owned()])["/link"];
+        assert!(stat.blocks > 0, "debugfs puts the attribute into a block");
+        let mounted = image.mount();
+        let link = mounted.node(stat.ino).expect("it is there");
+        assert_eq!(mounted.link(&link), Ok(b"target".to_vec()));
+    }
+}
+
+#[test]
 fn read_ahead_in_the_inode_table_gives_the_same_inodes() {
     if !have_tools() {
         return;

@@ -4,7 +4,7 @@
 //! one they go through in pieces, and are read twice where their checksum must be known before they are written.
 
 use super::checksum::{self, BlockChecksum};
-use super::format::{ChecksumVersion, MAGIC_BYTES, TAIL_BYTES, Tag, Tid};
+use super::format::{ChecksumVersion, CommitBlock, MAGIC_BYTES, TAIL_BYTES, Tag, Tid};
 use super::log::{Log, LogBlock};
 use rumpcap_host::{Error, Result};
 use std::io::IoSlice;
@@ -84,20 +84,14 @@ impl<'s> Copies<'s> {
         Ok(stored.map(U32::get) == Some(sum.finish()))
     }
 
-    /// CRC-32C of a commit block with its checksum as zero: as it is, and as if all behind its first `header` bytes
-    /// were zero, which is what is there when only its first sector was written.
-    pub(super) fn commit_checksums(
-        &mut self,
-        log: &mut Log<'_>,
-        block: LogBlock,
-        header: usize,
-        field: usize,
-    ) -> Result<[u32; 2]> {
-        let mut whole = BlockChecksum::new(log.checksum_seed(), field);
-        let mut partial = BlockChecksum::new(log.checksum_seed(), field);
+    /// CRC-32C of a commit block with its checksum as zero: as it is, and as if all behind its fields were zero, which
+    /// is what is there when only its first sector was written.
+    pub(super) fn commit_checksums(&mut self, log: &mut Log<'_>, block: LogBlock) -> Result<[u32; 2]> {
+        let mut whole = BlockChecksum::new(log.checksum_seed(), CommitBlock::CHECKSUM_OFFSET);
+        let mut partial = BlockChecksum::new(log.checksum_seed(), CommitBlock::CHECKSUM_OFFSET);
         self.pieces(log, block, |_, at, piece| {
             whole.update(piece);
-            let written = header.saturating_sub(at).min(piece.len());
+            let written = CommitBlock::FIELD_BYTES.saturating_sub(at).min(piece.len());
             partial.update(piece.get(..written).unwrap_or_default());
             let mut zeros = piece.len().saturating_sub(written);
             while zeros > 0 {

@@ -7,7 +7,8 @@
 
 use super::checksum::crc32c;
 use super::format::Tid;
-use super::log::{Log, LogBlock, Window};
+use super::log::{Log, LogBlock};
+use super::walk::Window;
 use rumpcap_host::Result;
 use zerocopy::little_endian::{U16, U32};
 use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};

@@ -118,6 +118,8 @@ impl CommitBlock {
     pub(super) const CRC32: u8 = 1;
     /// Offset of the first checksum: it counts as zero when versions 2 and 3 are calculated.
     pub(super) const CHECKSUM_OFFSET: usize = 16;
+    /// Bytes that count in a commit block of which only the first sector was written: the fields, up to a multiple of 8.
+    pub(super) const FIELD_BYTES: usize = 64;
 }
 
 /// Version of the checksums in the log.

@@ -6,8 +6,8 @@
 //! the place of the journal's blocks, the [`JournalMap`]. Pages of the kernel are not used, since recovery writes below
 //! them: what was read through pages before must be forgotten after.
 //!
-//! In order, each a file: [`mount_state`] keeps what must outlive the replay · [`log`] opens the journal · [`scan`] finds
-//! the end of the log · [`revoke`] and [`replay`] go over it · [`fast_commit`] looks behind it · then the log is marked
+//! In order, each a file: `mount_state` keeps what must outlive the replay · `log` opens the journal · `scan` finds
+//! the end of the log · `revoke` and `replay` go over it · `fast_commit` looks behind it · then the log is marked
 //! empty and the file system as recovered, in the overlay, so that recovering it again does nothing.
 //!
 //! Memory: the caller's scratch, [`MIN_SCRATCH_BYTES`] or more, and under 3 KiB of stack; no heap. Scratch is cut into a
@@ -15,12 +15,12 @@
 //! whole block: with blocks larger than the buffer, content goes through in pieces.
 //!
 //! Bounds: one walk passes over each block of the ring at most once; scan is one walk; each pass of replay two. Passes:
-//! see [`revoke`].
+//! see `revoke`.
 //!
 //! Failure: an error leaves the overlay with a part of the replay: it is to be thrown away.
 //!
 //! Source: the Linux kernel's documentation of the format; which damage ends the log and which is an error
-//! is as the kernel has it, see [`scan`].
+//! is as the kernel has it, see `scan`.
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
 mod checksum;
@@ -33,13 +33,15 @@ mod replay;
 mod revoke;
 mod scan;
 mod tags;
+mod walk;
 
 use copies::Copies;
-use log::{Log, Window};
+use log::Log;
 use mount_state::MountState;
 use revoke::RevokeTable;
 use rumpcap_block::BlockDevice;
 use rumpcap_host::{Error, Result};
+use walk::Window;
 
 /// Consecutive blocks of the device that hold consecutive blocks of the journal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

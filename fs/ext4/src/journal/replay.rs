@@ -2,10 +2,11 @@
 
 use super::copies::{Copies, bad_copy};
 use super::format::{Kind, Tid};
-use super::log::{Log, LogBlock, Walk, Window};
+use super::log::{Log, LogBlock};
 use super::revoke::{RevokeTable, changed};
 use super::scan::Extent;
 use super::tags::Tags;
+use super::walk::{Walk, Window};
 use super::{Recovery, revoke};
 use rumpcap_host::Result;
 

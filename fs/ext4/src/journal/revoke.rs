@@ -12,8 +12,9 @@
 //! Invariant: RV-1 for every block in `from..end` the table has the last transaction that revoked it.
 
 use super::format::{HEADER_BYTES, Kind, Tid};
-use super::log::{Log, LogBlock, Walk, Window};
+use super::log::{Log, LogBlock};
 use super::scan::Extent;
+use super::walk::{Walk, Window};
 use rumpcap_host::{Error, Result};
 use zerocopy::native_endian;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned, big_endian};

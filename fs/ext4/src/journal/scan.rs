@@ -17,8 +17,9 @@
 
 use super::copies::Copies;
 use super::format::{ChecksumVersion, CommitBlock, Kind, Tid};
-use super::log::{Log, LogBlock, Walk, Window};
+use super::log::{Log, LogBlock};
 use super::tags::Tags;
+use super::walk::{Walk, Window};
 use super::{checksum, revoke};
 use crc::Digest;
 use rumpcap_host::{Error, Result};
@@ -162,9 +163,7 @@ impl Scan {
             ChecksumVersion::V1 => self.matches_version1(commit),
             ChecksumVersion::V2 | ChecksumVersion::V3 => {
                 let stored = commit.checksum[0].get();
-                let header = size_of::<CommitBlock>();
-                let field = CommitBlock::CHECKSUM_OFFSET;
-                copies.commit_checksums(log, block, header, field)?.contains(&stored)
+                copies.commit_checksums(log, block)?.contains(&stored)
             }
         };
         if !is_good {

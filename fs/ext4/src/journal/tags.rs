@@ -1,7 +1,8 @@
 //! The tags of a descriptor block, one after the other.
 
 use super::format::{HEADER_BYTES, Tag, UUID_BYTES};
-use super::log::{Log, LogBlock, Window};
+use super::log::{Log, LogBlock};
+use super::walk::Window;
 use rumpcap_host::Result;
 
 /// Where a reader of tags is. Ends at the tag that says so, or at the end of the block.

@@ -1,7 +1,7 @@
 //! Damaged journals: what ends the log, what is refused, and that nothing worse happens.
 
 use crate::image::{Image, Mounted, can_mount, run};
-use crate::oracle::{bytes_of, check, check_against_kernel, kernel_mounts, recover};
+use crate::oracle::{bytes_of, check, check_against_kernel, differences, kernel_mounts, recover};
 use crate::written::{BLOCKS, Form, PLAIN, VERSION_2, VERSION_3};
 use rumpcap_block::{Effect, Fault, FaultInjector, FileDevice, MemoryDevice, Operation, Overlay};
 use rumpcap_ext4::journal::{self, MIN_SCRATCH_BYTES};
@@ -16,6 +16,8 @@ struct Found {
     kind: u32,
     block: u32,
 }
+
+const INSIDE: &str = "journal: target inside the journal";
 
 const DESCRIPTOR: u32 = 1;
 const COMMIT: u32 = 2;
@@ -90,6 +92,11 @@ fn a_commit_of_which_one_sector_was_written_counts() {
     if can_mount() {
         check_against_kernel(&image);
     }
+    // The bytes up to the 64th are not behind the fields.
+    let image = four(VERSION_3);
+    patch(&image, nth(&image, COMMIT, 3), 60, &[0xAB]);
+    assert!(matches!(error_of(&image), Error::Checksum { .. }));
+    assert!(!can_mount() || !kernel_mounts(&image));
 }
 
 /// Damage that a checksum shows: an error, where the kernel refuses to mount too.
@@ -170,8 +177,7 @@ fn targets_that_no_replay_may_write() {
     let image = four(PLAIN);
     let own = (image.journal_byte(5) / 1024) as u32;
     patch(&image, nth(&image, DESCRIPTOR, 1), 12, &own.to_be_bytes());
-    let inside = "journal: target inside the journal";
-    assert_eq!(error_of(&image), Error::Corrupt { what: inside, at: u64::from(own) });
+    assert_eq!(error_of(&image), Error::Corrupt { what: INSIDE, at: u64::from(own) });
 }
 
 #[test]
@@ -290,4 +296,73 @@ fn every_request_may_fail() {
     let (overlay, recovery) = recover(&image, MIN_SCRATCH_BYTES);
     recovery.unwrap();
     assert!(bytes_of(&overlay) != bytes);
+}
+
+/// Flips bits in the blocks of the log, most of them in those that are not copies: we refuse what the kernel refuses, and
+/// where both replay, all bytes are equal. Gives how many were replayed and how many refused.
+fn as_the_kernel_takes_it(image: &Image, seed: u64) -> (u32, u32) {
+    let cases: u64 = std::env::var("RUMPCAP_JOURNAL_CASES").map_or(25, |n| n.parse().unwrap());
+    let bytes = std::fs::read(&image.path).unwrap();
+    let blocks: Vec<u32> = log_of(image).iter().map(|found| found.block).collect();
+    let block_size = u64::from(image.geometry().block_size_bytes);
+    let mut numbers = Numbers(seed);
+    let (mut replayed, mut refused) = (0, 0);
+    for case in 0..cases {
+        std::fs::write(&image.path, &bytes).unwrap();
+        for _ in 0..=numbers.below(2) {
+            let copy = u32::from(numbers.below(8) == 0);
+            let block = blocks[numbers.below(blocks.len() as u64) as usize] + copy;
+            let within = if numbers.below(4) > 0 { 100 } else { block_size };
+            flip(image, block, numbers.below(within), numbers.below(8));
+        }
+        let (overlay, ours) = recover(image, 65536);
+        if matches!(ours, Err(Error::Corrupt { what: INSIDE, .. })) {
+            // Here the kernel would overwrite its own journal.
+            continue;
+        }
+        let copy = image.copy("kernel");
+        let kernel = Mounted::try_new(&copy, "ro").map(drop);
+        assert_eq!(ours.is_ok(), kernel.is_ok(), "case {case}: {ours:?}, the kernel {kernel:?}");
+        if ours.is_ok() {
+            let theirs = FileDevice::open(&copy).unwrap();
+            assert_eq!(differences(image, &overlay, &theirs), [0; 0], "case {case}");
+            replayed += 1;
+        } else {
+            refused += 1;
+        }
+    }
+    eprintln!("{replayed} replayed, {refused} refused");
+    (replayed, refused)
+}
+
+#[test]
+fn random_damage_as_the_kernel_takes_it() {
+    if !can_mount() {
+        return;
+    }
+    for form in [PLAIN, VERSION_3] {
+        let revokes = ["jw -r 2600-2700", "jw -r 2612,2613"];
+        let image = form.journal(
+            20,
+            &["jw -b 2600-2619 {1}", revokes[0], "jw -b 2610-2629 {2}", revokes[1], "jw -b 2605-2624 {3}"],
+        );
+        let (replayed, refused) = as_the_kernel_takes_it(&image, form.block_size as u64);
+        assert!(replayed > 0 && (refused > 0 || form.checksum.is_empty()));
+    }
+}
+
+#[test]
+fn random_damage_of_version_1_as_the_kernel_takes_it() {
+    for options in ["journal_checksum", "journal_async_commit,data=writeback"] {
+        let Some(image) = version1(options) else { return };
+        let (replayed, refused) = as_the_kernel_takes_it(&image, 5);
+        assert!(replayed > 0 && refused > 0);
+    }
+}
+
+fn flip(image: &Image, block: u32, within: u64, bit: u64) {
+    let mut byte = [0];
+    let file = std::fs::File::open(&image.path).unwrap();
+    file.read_exact_at(&mut byte, image.journal_byte(block) + within).unwrap();
+    patch(image, block, within, &[byte[0] ^ (1 << bit)]);
 }
