@@ -33,9 +33,11 @@ pub fn output(command: &mut Command) -> Output {
 pub fn run_allowing(command: &mut Command, good: &[i32]) -> Vec<u8> {
     let output = output(command);
     let code = output.status.code().unwrap_or(-1);
+    let arguments: Vec<_> = command.get_args().collect();
     assert!(
         good.contains(&code),
-        "{command:?} ended with {code}\n{}{}",
+        "{:?} {arguments:?} ended with {code}\n{}{}",
+        command.get_program(),
         String::from_utf8_lossy(&output.stdout),
         String::from_utf8_lossy(&output.stderr)
     );

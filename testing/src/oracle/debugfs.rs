@@ -126,7 +126,8 @@ fn parse_stat(text: &str) -> Entry {
     let number = |key: &str| after(key).and_then(|word| word.parse::<u64>().ok());
     let signed = |key: &str| after(key).and_then(|word| word.parse::<i64>().ok());
     let flags = after("Flags: 0x").and_then(|word| u32::from_str_radix(word, 16).ok()).expect("flags");
-    let time = |key: &str| after(key).map(parse_time);
+    let time_line = |key: &str| text.lines().find_map(|line| line.trim_start().strip_prefix(key));
+    let time = |key: &str| time_line(key)?.split_whitespace().next().map(parse_time);
     Entry {
         // Printed as signed numbers.
         uid: signed("User:").expect("an owner") as u32,
@@ -139,9 +140,9 @@ fn parse_stat(text: &str) -> Entry {
         flags: Some(flags & VISIBLE_FLAGS),
         encrypted: flags & FLAG_ENCRYPTED != 0,
         rdev: parse_device(after("major/minor number:")),
-        atime: time(" atime:"),
-        mtime: time(" mtime:").expect("mtime"),
-        ctime: time(" ctime:").expect("ctime"),
+        atime: time("atime:"),
+        mtime: time("mtime:").expect("mtime"),
+        ctime: time("ctime:").expect("ctime"),
         crtime: Some(time("crtime:")),
         ..Entry::default()
     }

@@ -47,6 +47,10 @@ fn set_times(path: &Path, seconds: i64, nanoseconds: u32) {
 pub fn owners_and_modes(directory: &Path, room: &Room) {
     make_directory(directory);
     for mode in [0, 0o400, 0o777, 0o4755, 0o2755, 0o1777, 0o7777] {
+        // What its owner cannot read, an ordinary user's mke2fs -d cannot copy.
+        if mode & 0o400 == 0 && !room.root {
+            continue;
+        }
         let path = directory.join(format!("mode-{mode:o}"));
         write_file(&path, b"");
         set_mode(&path, mode);
@@ -91,6 +95,9 @@ pub fn extended(directory: &Path, room: &Room) {
     set(&path, "trusted.overlay", b"y");
     set(&path, "security.selinux", b"system_u:object_r:etc_t:s0\0");
     for length in [20, 60, 80, 100, 120, 200, 500, 900, 2000, 3000, 3900, 5000, 20_000, 60_000, 65_536] {
+        if length > room.attribute_bytes {
+            continue;
+        }
         let path = file(&format!("large-{length}"));
         set(&path, "user.large", &Random::new(length).bytes(length as usize));
         set(&path, "user.beside", b"it");
@@ -98,7 +105,8 @@ pub fn extended(directory: &Path, room: &Room) {
     let path = file("long-name");
     set(&path, &format!("user.{}", "n".repeat(250)), b"long");
     let path = file("many");
-    for n in 0..60 {
+    let in_a_block = if room.mounted { 4000 } else { (room.block_bytes - 300).min(4000) };
+    for n in 0..in_a_block / 70 {
         set(&path, &format!("user.number-{n}"), &Random::new(n).bytes(n as usize));
     }
     for n in 0..4 {
@@ -139,14 +147,14 @@ fn access_list(entries: &[(u16, u16, u32)]) -> Vec<u8> {
 }
 
 /// Access lists of files and directories, default lists of directories, up to many entries.
-pub fn access_lists(directory: &Path) {
+pub fn access_lists(directory: &Path, room: &Room) {
     const NO_ID: u32 = u32::MAX;
     make_directory(&directory.join("dir"));
     write_file(&directory.join("file"), b"");
     write_file(&directory.join("many"), b"");
     let (owner, user, group_owner, group, mask, other) = (1, 2, 4, 8, 16, 32);
     let some = access_list(&[
-        (owner, 6, NO_ID),
+        (owner, 7, NO_ID),
         (user, 4, 1000),
         (user, 7, 70_000),
         (group_owner, 4, NO_ID),
@@ -160,7 +168,9 @@ pub fn access_lists(directory: &Path) {
     let mut entries = vec![(owner, 6, NO_ID)];
     entries.extend((1..60).map(|n| (user, 4, n * 1000)));
     entries.extend([(group_owner, 4, NO_ID), (mask, 7, NO_ID), (other, 4, NO_ID)]);
-    set(&directory.join("many"), "system.posix_acl_access", &access_list(&entries));
+    if entries.len() as u64 * 8 <= room.attribute_bytes {
+        set(&directory.join("many"), "system.posix_acl_access", &access_list(&entries));
+    }
     if directory.join("dir").is_dir() {
         write_file(&directory.join("dir/inherits"), b"");
         make_directory(&directory.join("dir/inherits-too"));
@@ -192,13 +202,14 @@ pub fn flags(directory: &Path, room: &Room) {
 }
 
 /// A few, for corruption.
-pub fn few(directory: &Path, _room: &Room) {
+pub fn few(directory: &Path, room: &Room) {
     make_directory(directory);
-    for (n, length) in [10, 700, 2000, 20_000].into_iter().enumerate() {
+    let fits = |length: &u64| *length <= room.attribute_bytes;
+    for (n, length) in [10, 700, 2000, 20_000].into_iter().filter(fits).enumerate() {
         let path = directory.join(format!("x{n}"));
         write_file(&path, b"attributes");
         set(&path, "user.value", &Random::new(length).bytes(length as usize));
         set(&path, "user.other", b"small");
     }
-    access_lists(&directory.join("acls"));
+    access_lists(&directory.join("acls"), room);
 }

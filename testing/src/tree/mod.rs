@@ -29,6 +29,8 @@ pub struct Room {
     pub root: bool,
     /// Entries of the largest directory.
     pub many: u32,
+    /// The largest attribute. A kernel refuses what is larger; `mke2fs -d` gives up.
+    pub attribute_bytes: u64,
 }
 
 impl Room {
@@ -53,17 +55,21 @@ impl Room {
             mounted: true,
             root: true,
             many: 2000,
+            attribute_bytes: u64::MAX,
         }
     }
 
     /// A directory of the host that becomes an image of `spec`. Its files are read by tools that do not know holes.
     pub fn host(spec: &Spec) -> Room {
         let room = Room::mounted(spec);
+        // As far as the triple indirect block, where that is near; otherwise not, as debugfs writes every hole out.
+        let enough = if room.block_bytes == 1024 && !room.extents { 72 << 20 } else { 20 << 20 };
         Room {
-            largest_file_bytes: room.largest_file_bytes.min(72 << 20),
+            largest_file_bytes: room.largest_file_bytes.min(enough),
             mounted: false,
             root: crate::tools::is_root(),
             many: 1000,
+            attribute_bytes: if spec.features.contains("ea_inode") { 65_536 } else { room.block_bytes - 300 },
             ..room
         }
     }
@@ -74,6 +80,8 @@ impl Room {
 /// # Panics
 /// When a file cannot be made for no good reason.
 pub fn fill(tree: Tree, top: &Path, room: &Room) {
+    // The tools look for a free place from the start of the directory for every name.
+    let most = |count: u32, copied: u32| if room.mounted { count } else { count.min(copied) };
     match tree {
         Tree::Rich => rich(top, room),
         Tree::Small => small(top, room),
@@ -82,8 +90,8 @@ pub fn fill(tree: Tree, top: &Path, room: &Room) {
             tiny(top, room);
             files::filler(&top.join("files/filler"));
         }
-        Tree::Names(count) => directories::names_of_all_bytes(&top.join("names"), count),
-        Tree::LongNames(count) => directories::long_names(&top.join("long"), count),
+        Tree::Names(count) => directories::names_of_all_bytes(&top.join("names"), most(count, 3000)),
+        Tree::LongNames(count) => directories::long_names(&top.join("long"), most(count, 1000)),
         Tree::Extents(count) => files::every_other_block(&top.join("extents"), room, count),
         Tree::Casefold => directories::casefold(top),
         Tree::Encrypted => special::encrypted(top, room),
@@ -105,7 +113,7 @@ pub fn rich(top: &Path, room: &Room) {
     attributes::times(&top.join("times"));
     attributes::owners_and_modes(&top.join("owners"), room);
     attributes::extended(&top.join("xattrs"), room);
-    attributes::access_lists(&top.join("acls"));
+    attributes::access_lists(&top.join("acls"), room);
     attributes::flags(&top.join("flags"), room);
 }
 
