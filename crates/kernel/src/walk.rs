@@ -227,8 +227,9 @@ impl Walk {
         let r = self.mount.vfs().enter();
         if level.subdirectories.window.is_empty() {
             // Reading it again may fail where it did not before: what is left out is never left out silently.
-            let taken = level.take_window(&self.mount, &r);
-            if let (Err(error), false) = (taken, core::mem::replace(&mut level.failed, taken.is_err())) {
+            let (taken, told) = (level.take_window(&self.mount, &r), level.failed);
+            level.failed |= taken.is_err();
+            if let (Err(error), false) = (taken, told) {
                 self.path.truncate(level.path_len);
                 drop(r);
                 return Err(self.error(error));
