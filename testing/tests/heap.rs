@@ -56,16 +56,23 @@ fn metadata_of(mount: &Mount, files: &[(PathBuf, u64)]) {
     }
 }
 
+/// The least that one of three runs of `work` asks for: the start of a kernel's thread may fall into the first, what an
+/// operation needs is in all.
+fn measure_steady<T>(mut work: impl FnMut() -> T) -> (T, Heap) {
+    let runs = [(); 3].map(|()| counting::measure(&mut work));
+    runs.into_iter().min_by_key(|(_, heap)| heap.allocations).expect("three runs")
+}
+
 const NOTHING: Heap = Heap { allocations: 0, bytes: 0, peak_bytes: 0 };
 
 fn check(name: &str) {
     let mount = mount(name);
     let files = files(&mount);
     assert!(files.len() > 100, "{name}: {} files", files.len());
-    let ((), by_name) = counting::measure(|| metadata_of(&mount, &files));
+    let ((), by_name) = measure_steady(|| metadata_of(&mount, &files));
     assert_eq!(by_name, NOTHING, "{name}: look-ups by name");
     let mut buffer = vec![0; 64 << 10];
-    let (bytes, reading) = counting::measure(|| {
+    let (bytes, reading) = measure_steady(|| {
         let mut bytes = 0;
         for (path, size) in &files {
             let file = mount.open(path).expect("a file");
@@ -80,7 +87,7 @@ fn check(name: &str) {
     });
     assert!(bytes > 100_000, "{name}: {bytes} bytes read");
     assert_eq!(reading, NOTHING, "{name}: opening and reading");
-    let ((), missing) = counting::measure(|| {
+    let ((), missing) = measure_steady(|| {
         for n in 0..100 {
             assert!(mount.metadata(["/no", "/directories/no", "/names/nothing"][n % 3]).is_err());
         }

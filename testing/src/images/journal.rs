@@ -71,8 +71,9 @@ impl Dirty {
         let mut mke2fs = command("mke2fs");
         mke2fs.args(["-q", "-F", "-E", "lazy_itable_init=0"]).args(self.mke2fs.split_whitespace());
         run(mke2fs.arg(&working).arg("32M"));
-        // No checkpoint by time: the flusher of a quiet mount would write everything back.
-        let options = ["commit=300", self.mount].join(",");
+        // No checkpoint by time: the flusher of a quiet mount would write everything back. Blocks are allocated at once,
+        // so that a commit has content to speak of.
+        let options = ["commit=300,nodelalloc", self.mount].join(",");
         let mounted = LoopMount::new(&working, options.trim_end_matches(','));
         let mounted = mounted.unwrap_or_else(|e| panic!("{}: cannot be filled: {e}", self.name));
         for round in 0..self.rounds {
