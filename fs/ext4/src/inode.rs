@@ -168,9 +168,9 @@ fn live_node(sb: &SuperBlock, raw: &RawInode, ino: InodeNo, place: u64, checksum
         uid: u32::from(raw.uid_lo.get()) | u32::from(raw.uid_hi.get()) << 16,
         gid: u32::from(raw.gid_lo.get()) | u32::from(raw.gid_hi.get()) << 16,
         size_bytes,
-        blocks_512: blocks_512(sb, raw),
+        blocks_512: blocks_512(sb, raw, size_bytes),
         rdev: device_number(raw, &block),
-        flags: raw.flags.get(),
+        flags: raw.flags.get() & inode_flags::VISIBLE,
         project: if has_project { raw.project.get() } else { 0 },
         atime: time(raw.atime.get(), raw.atime_extra.get(), offset_of!(RawInode, atime_extra)),
         mtime: time(raw.mtime.get(), raw.mtime_extra.get(), offset_of!(RawInode, mtime_extra)),
@@ -180,7 +180,8 @@ fn live_node(sb: &SuperBlock, raw: &RawInode, ino: InodeNo, place: u64, checksum
     };
     let acl_hi = if sb.features.has_64bit() { raw.file_acl_hi.get() } else { 0 };
     let file_acl = u64::from(raw.file_acl_lo.get()) | u64::from(acl_hi) << 32;
-    let private = Private { block, file_acl, extra_isize, checksum_seed, place };
+    let is_ea_inode = raw.flags.get() & inode_flags::EA_INODE != 0;
+    let private = Private { block, file_acl, extra_isize, checksum_seed, place, is_ea_inode };
     Ok(Node { attributes, private: private.pack() })
 }
 
@@ -191,16 +192,18 @@ fn size_bytes(sb: &SuperBlock, raw: &RawInode) -> u64 {
     u64::from(raw.size_lo.get()) | u64::from(hi) << 32
 }
 
-/// Space taken, in units of 512 bytes.
-fn blocks_512(sb: &SuperBlock, raw: &RawInode) -> u64 {
-    let lo = u64::from(raw.blocks_lo.get());
-    if !sb.features.has_huge_file() {
-        return lo;
-    }
-    let blocks = lo | u64::from(raw.blocks_hi.get()) << 32;
-    // 48 bits and a shift of at most 7.
-    if raw.flags.get() & inode_flags::HUGE_FILE != 0 {
+/// Space taken, in units of 512 bytes. A file kept in its inode takes what it would elsewhere, as the kernel has it: else
+/// copying programs would take it for a hole.
+fn blocks_512(sb: &SuperBlock, raw: &RawInode, size_bytes: u64) -> u64 {
+    let flags = raw.flags.get();
+    let hi = if sb.features.has_huge_file() { u64::from(raw.blocks_hi.get()) << 32 } else { 0 };
+    let blocks = u64::from(raw.blocks_lo.get()) | hi;
+    let is_file = FileKind::from_mode(u32::from(raw.mode.get())) == FileKind::Regular;
+    if sb.features.has_huge_file() && flags & inode_flags::HUGE_FILE != 0 {
+        // 48 bits and a shift of at most 7.
         blocks << sb.block_log.saturating_sub(9)
+    } else if is_file && flags & inode_flags::INLINE_DATA != 0 {
+        blocks.saturating_add(size_bytes.div_ceil(512))
     } else {
         blocks
     }

@@ -66,6 +66,7 @@ fn blocks_of_a_huge_file() {
     let stat = &image.stat(&["/file".to_owned()])["/file"];
     let at = image.mount().node(stat.ino).expect("the file").attributes;
     assert_eq!(at.blocks_512, ((2 << 32) + 5) * 8, "the flag makes the unit a block");
+    assert_eq!((stat.flags, at.flags), (0xC_0000, 0x8_0000), "users do not see the flag, says the kernel");
 }
 
 #[test]
