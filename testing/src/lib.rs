@@ -11,6 +11,7 @@
 pub mod corrupt;
 pub mod counting;
 pub mod exercise;
+pub mod fuzz;
 pub mod images;
 pub mod loop_mount;
 pub mod oracle;

@@ -13,7 +13,8 @@ impl Random {
         Random(seed)
     }
 
-    /// The next number.
+    /// The next number. (No iterator: it never ends, and its callers want numbers rather than options.)
+    #[allow(clippy::should_implement_trait)]
     pub fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;

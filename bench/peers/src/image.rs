@@ -94,14 +94,21 @@ impl Shared {
         Ok(())
     }
 
-    fn copy_of_piece(&self, piece: u64, piece_bytes: u64, from: usize, head: &mut [u8]) -> std::io::Result<()> {
+    fn copy_of_piece(
+        &self,
+        piece: u64,
+        piece_bytes: u64,
+        from: usize,
+        head: &mut [u8],
+    ) -> std::io::Result<()> {
         let end = || std::io::Error::from(std::io::ErrorKind::UnexpectedEof);
         if let Some(kept) = self.state.borrow().pieces.get(&piece) {
             head.copy_from_slice(kept.get(from..from + head.len()).ok_or_else(end)?);
             return Ok(());
         }
         let start = piece * piece_bytes;
-        let mut bytes = vec![0; piece_bytes.min(self.len_bytes.saturating_sub(start)) as usize].into_boxed_slice();
+        let mut bytes =
+            vec![0; piece_bytes.min(self.len_bytes.saturating_sub(start)) as usize].into_boxed_slice();
         self.read(start, &mut bytes)?;
         head.copy_from_slice(bytes.get(from..from + head.len()).ok_or_else(end)?);
         self.state.borrow_mut().pieces.insert(piece, bytes);

@@ -64,6 +64,8 @@ struct Level {
     dir: Node,
     path_len: usize,
     scan: DirScan,
+    /// An error of reading the directory was given.
+    failed: bool,
     subdirectories: Subdirectories,
 }
 
@@ -212,6 +214,7 @@ impl Walk {
             level.subdirectories.from = self.batch.met_directories().then_some(DirCookie(0));
         }
         self.path.truncate(level.path_len);
+        level.failed |= filled.is_err();
         filled.map_err(|error| self.error(error))
     }
 
@@ -223,7 +226,14 @@ impl Walk {
         let Some(level) = self.levels.last_mut() else { return Ok(None) };
         let r = self.mount.vfs().enter();
         if level.subdirectories.window.is_empty() {
-            level.take_window(&self.mount, &r);
+            // Reading it again may fail where it did not before: what is left out is never left out silently.
+            let (taken, told) = (level.take_window(&self.mount, &r), level.failed);
+            level.failed |= taken.is_err();
+            if let (Err(error), false) = (taken, told) {
+                self.path.truncate(level.path_len);
+                drop(r);
+                return Err(self.error(error));
+            }
         }
         let Some((ino, name, is_directory)) = level.subdirectories.window.pop() else {
             self.levels.pop();
@@ -234,8 +244,8 @@ impl Walk {
         drop(r);
         match node {
             Ok(node) if node.kind() == FileKind::Directory => self.descend(node, is_directory),
-            // An entry without a kind is no directory, or its inode's error was told with the entries.
-            _ if !is_directory => Ok(None),
+            // An entry without a kind, which was given with the others.
+            Ok(_) if !is_directory => Ok(None),
             Ok(node) => {
                 Err(self
                     .error(Error::Corrupt { what: "entry says directory, inode", at: node.attributes.ino.0 }))
@@ -262,20 +272,20 @@ impl Walk {
             dir,
             path_len: self.path.len(),
             scan: DirScan::default(),
+            failed: false,
             subdirectories: Subdirectories::default(),
         });
     }
 }
 
 impl Level {
-    /// The next subdirectories, in falling order of their inodes. An error of the directory was told when its entries
-    /// were read: here it ends the list.
-    fn take_window(&mut self, mount: &Mount, r: &Reservation<'_>) {
+    /// The next subdirectories, in falling order of their inodes. An error ends the list behind those before it.
+    fn take_window(&mut self, mount: &Mount, r: &Reservation<'_>) -> Result<()> {
         let Subdirectories { from, window, names } = &mut self.subdirectories;
-        let Some(start) = from.take() else { return };
+        let Some(start) = from.take() else { return Ok(()) };
         names.clear();
         let mut rest = None;
-        let _ = mount.vfs().fs().read_dir(r, &self.dir, start, &mut |entry| {
+        let outcome = mount.vfs().fs().read_dir(r, &self.dir, start, &mut |entry| {
             let may_be = matches!(entry.kind, FileKind::Directory | FileKind::Unknown);
             if may_be && entry.name != b"." && entry.name != b".." {
                 let name_start = names.len();
@@ -290,6 +300,7 @@ impl Level {
         });
         *from = rest;
         window.sort_unstable_by_key(|(ino, ..)| core::cmp::Reverse(*ino));
+        outcome
     }
 }
 

@@ -47,7 +47,7 @@ impl BlockDevice for Numbers {
     }
 }
 
-/// The smallest kernel, with all frames but `left` wired, so that a few pages are all that there is.
+/// A small kernel in which everything that can be wired is, so that a few pages are all that there is.
 struct Small {
     vm: Arc<Vm>,
     device: DeviceObject,
@@ -55,7 +55,11 @@ struct Small {
 }
 
 fn boot(policy: PolicyKind, daemon: Daemon, fail_every: u64) -> Arc<Small> {
-    let limit_bytes = Some(Plan::smallest_limit_bytes());
+    boot_with(Plan::smallest_limit_bytes(), policy, daemon, fail_every)
+}
+
+fn boot_with(limit_bytes: u64, policy: PolicyKind, daemon: Daemon, fail_every: u64) -> Arc<Small> {
+    let limit_bytes = Some(limit_bytes);
     let vm = Vm::boot(BootOptions { limit_bytes, policy, daemon, trace: None }).unwrap();
     let device = Arc::new(Numbers { pages: 64, reads: AtomicU64::new(0), fail_every });
     let device = DeviceObject::attach(&vm, device).unwrap();
@@ -156,6 +160,36 @@ fn the_daemon_s_thread_wakes_those_that_wait_and_ends_with_the_kernel() {
         assert_eq!(threads(&small, 3, 12), 0);
         assert_idle(&small);
     });
+}
+
+/// Two operations hold five pages each of fourteen frames; the rest is taken by one's read-ahead, and the other has to
+/// wait for that to end.
+#[test]
+fn a_thread_that_finds_every_frame_pinned_or_busy_waits_for_the_io() {
+    let waits = Arc::new(AtomicU64::new(0));
+    let met = waits.clone();
+    check(move || {
+        let small = boot_with(512 << 10, PolicyKind::S3Fifo, Daemon::Inline, 0);
+        let all: Vec<_> = (0..2)
+            .map(|t| {
+                let small = small.clone();
+                thread::spawn(move || {
+                    let r = small.vm.reserve(6);
+                    let page = |n: u64, ahead| {
+                        small.device.page(&r, (t * 32 + n) * PAGE_SIZE as u64, ahead).unwrap()
+                    };
+                    let held: Vec<_> = (0..5).map(|n| page(2 * n, 0)).collect();
+                    let last = page(20, 7);
+                    assert_eq!(last[..8], (t * 32 + 20).to_le_bytes());
+                    drop((held, last));
+                })
+            })
+            .collect();
+        all.into_iter().for_each(|t| t.join().unwrap());
+        met.fetch_add(small.vm.report().frame_waits, Ordering::Relaxed);
+        assert_idle(&small);
+    });
+    assert!(waits.load(Ordering::Relaxed) > 0, "no schedule came to a wait for a frame");
 }
 
 /// A cache that keeps all wired memory that it can get, and gives it up when asked.

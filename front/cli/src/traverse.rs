@@ -1,10 +1,11 @@
 //! Visiting everything below a path, in one of three orders.
 //!
-//! [`Order::Device`] is the library's walk: bounded memory, few device reads; all entries of a directory come together, before
-//! what is in its subdirectories. [`Order::Nested`] is the same walk with each directory that has entries visited
-//! when the walk goes into it: right before its content, and all that is below it before anything else. An archive needs that (an
-//! extracting tar sets a directory's times when it meets a member outside of it), and so does a sum per directory. [`Order::Sorted`] visits by name (bytes ascending), each directory's content right behind it, so that the
-//! output depends on the tree alone; memory: the names of the directories on the way down, not of the whole tree.
+//! [`Order::Device`] is the library's walk: bounded memory, few device reads; a directory comes before what is in it.
+//! [`Order::Nested`] is the same walk with the promise that a directory comes right before its content, and all that is
+//! below it before anything else, also where the walk gives the subdirectories of a directory ahead of their content. An archive
+//! needs that (an extracting tar sets a directory's times when it meets a member outside of it), and so does a sum per directory.
+//! [`Order::Sorted`] visits by name (bytes ascending), each directory's content right behind it, so that the output depends on the tree
+//! alone; memory: the names of the directories on the way down, not of the whole tree.
 //!
 //! Who calls it: `find`, `du`, `cp`, `tar`, `sha256`, `tree`, `ls -R` (the last two only [`Listing`]).
 //! Failure: a path that cannot be visited is named and counted, and the visit goes on.
@@ -76,39 +77,59 @@ fn by_device(session: &mut Session, target: &Target, max_depth: usize, visitor: 
 }
 
 fn nested(session: &mut Session, target: &Target, max_depth: usize, visitor: &mut Visitor<'_>) -> Run {
-    let mut entered = PathBuf::new();
+    let mut nest = Nest { target, visitor, entered: target.path.clone(), held: None };
     by_device(session, target, max_depth, &mut |session: &mut Session, visit: &Visit<'_>| {
-        if visit.depth == 0 {
-            entered.clone_from(&target.path);
-            return visitor(session, visit);
-        }
-        if let Some(parent) = visit.path.parent().filter(|parent| *parent != entered) {
-            entered = parent.to_owned();
-            // The root's own visit was at depth 0.
-            if visit.depth > 1 {
-                enter(session, target, parent, visit.depth - 1, visitor)?;
-            }
-        }
-        if visit.metadata.is_dir() && visit.depth < max_depth && has_entries(target, visit.path) {
+        nest.release(session, Some(visit.path))?;
+        nest.enter_parent_of(session, visit)?;
+        if visit.metadata.is_dir() && (1..max_depth).contains(&visit.depth) {
+            nest.held = Some((visit.path.to_owned(), visit.depth, *visit.metadata));
             return Ok(());
         }
-        visitor(session, visit)
-    })
+        (nest.visitor)(session, visit)
+    })?;
+    nest.release(session, None)
 }
 
-/// Visits the directory that the walk has just gone into.
-fn enter(
-    session: &mut Session,
-    target: &Target,
-    path: &Path,
-    depth: usize,
-    visitor: &mut Visitor<'_>,
-) -> Run {
-    match target.mount.symlink_metadata(path) {
-        Ok(metadata) => visitor(session, &Visit { path, depth, metadata: &metadata }),
-        Err(e) => {
-            session.fail(path, &e);
-            Ok(())
+/// Turns the walk's order into a nested one, holding back one directory.
+struct Nest<'a, 'v> {
+    target: &'a Target,
+    visitor: &'a mut Visitor<'v>,
+    /// The directory whose content is being visited: it and all above it have been visited.
+    entered: PathBuf,
+    /// A directory that is visited when it shows whether its content follows.
+    held: Option<(PathBuf, usize, Metadata)>,
+}
+
+impl Nest<'_, '_> {
+    /// Visits the directory that is held back, unless its content is still to come and does not come now.
+    fn release(&mut self, session: &mut Session, next: Option<&Path>) -> Run {
+        let Some((path, depth, metadata)) = self.held.take() else { return Ok(()) };
+        if next.and_then(Path::parent) == Some(&path) {
+            self.entered.clone_from(&path);
+        } else if next.is_some() && has_entries(self.target, &path) {
+            return Ok(());
+        }
+        (self.visitor)(session, &Visit { path: &path, depth, metadata: &metadata })
+    }
+
+    /// Visits the directory that `visit` is an entry of, if that has been put off.
+    fn enter_parent_of(&mut self, session: &mut Session, visit: &Visit<'_>) -> Run {
+        let Some(parent) = visit.path.parent().filter(|_| visit.depth > 0) else { return Ok(()) };
+        let is_new = !self.entered.starts_with(parent);
+        self.entered.clear();
+        self.entered.push(parent);
+        // The start's own visit was the first.
+        if !is_new || visit.depth == 1 {
+            return Ok(());
+        }
+        match self.target.mount.symlink_metadata(parent) {
+            Ok(metadata) => {
+                (self.visitor)(session, &Visit { path: parent, depth: visit.depth - 1, metadata: &metadata })
+            }
+            Err(e) => {
+                session.fail(parent, &e);
+                Ok(())
+            }
         }
     }
 }

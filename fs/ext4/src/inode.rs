@@ -20,7 +20,7 @@ use core::mem::offset_of;
 use rumpcap_host::{Error, Result};
 use rumpcap_vfs::{Attributes, FileKind, InodeNo, Node, Timestamp};
 use rumpcap_vm::{PAGE_SHIFT, PAGE_SIZE, Reservation};
-use zerocopy::{FromZeros, IntoBytes};
+use zerocopy::{FromBytes, FromZeros, IntoBytes};
 
 /// The inode of the boot loader, which no directory names: it has no links while it is in use.
 const BOOT_LOADER_INODE: u64 = 5;
@@ -98,6 +98,9 @@ impl Ext4 {
 
 /// Copies the fields of an inode; those that an inode of 128 bytes does not have are 0.
 fn copy_inode(bytes: &[u8]) -> RawInode {
+    if let Ok((raw, _)) = RawInode::read_from_prefix(bytes) {
+        return raw;
+    }
     let mut raw = RawInode::new_zeroed();
     for (to, from) in raw.as_mut_bytes().iter_mut().zip(bytes) {
         *to = *from;
@@ -165,9 +168,9 @@ fn live_node(sb: &SuperBlock, raw: &RawInode, ino: InodeNo, place: u64, checksum
         uid: u32::from(raw.uid_lo.get()) | u32::from(raw.uid_hi.get()) << 16,
         gid: u32::from(raw.gid_lo.get()) | u32::from(raw.gid_hi.get()) << 16,
         size_bytes,
-        blocks_512: blocks_512(sb, raw),
+        blocks_512: blocks_512(sb, raw, size_bytes),
         rdev: device_number(raw, &block),
-        flags: raw.flags.get(),
+        flags: raw.flags.get() & inode_flags::VISIBLE,
         project: if has_project { raw.project.get() } else { 0 },
         atime: time(raw.atime.get(), raw.atime_extra.get(), offset_of!(RawInode, atime_extra)),
         mtime: time(raw.mtime.get(), raw.mtime_extra.get(), offset_of!(RawInode, mtime_extra)),
@@ -177,7 +180,8 @@ fn live_node(sb: &SuperBlock, raw: &RawInode, ino: InodeNo, place: u64, checksum
     };
     let acl_hi = if sb.features.has_64bit() { raw.file_acl_hi.get() } else { 0 };
     let file_acl = u64::from(raw.file_acl_lo.get()) | u64::from(acl_hi) << 32;
-    let private = Private { block, file_acl, extra_isize, checksum_seed, place };
+    let is_ea_inode = raw.flags.get() & inode_flags::EA_INODE != 0;
+    let private = Private { block, file_acl, extra_isize, checksum_seed, place, is_ea_inode };
     Ok(Node { attributes, private: private.pack() })
 }
 
@@ -188,16 +192,18 @@ fn size_bytes(sb: &SuperBlock, raw: &RawInode) -> u64 {
     u64::from(raw.size_lo.get()) | u64::from(hi) << 32
 }
 
-/// Space taken, in units of 512 bytes.
-fn blocks_512(sb: &SuperBlock, raw: &RawInode) -> u64 {
-    let lo = u64::from(raw.blocks_lo.get());
-    if !sb.features.has_huge_file() {
-        return lo;
-    }
-    let blocks = lo | u64::from(raw.blocks_hi.get()) << 32;
-    // 48 bits and a shift of at most 7.
-    if raw.flags.get() & inode_flags::HUGE_FILE != 0 {
+/// Space taken, in units of 512 bytes. A file kept in its inode takes what it would elsewhere, as the kernel has it: else
+/// copying programs would take it for a hole.
+fn blocks_512(sb: &SuperBlock, raw: &RawInode, size_bytes: u64) -> u64 {
+    let flags = raw.flags.get();
+    let hi = if sb.features.has_huge_file() { u64::from(raw.blocks_hi.get()) << 32 } else { 0 };
+    let blocks = u64::from(raw.blocks_lo.get()) | hi;
+    let is_file = FileKind::from_mode(u32::from(raw.mode.get())) == FileKind::Regular;
+    if sb.features.has_huge_file() && flags & inode_flags::HUGE_FILE != 0 {
+        // 48 bits and a shift of at most 7.
         blocks << sb.block_log.saturating_sub(9)
+    } else if is_file && flags & inode_flags::INLINE_DATA != 0 {
+        blocks.saturating_add(size_bytes.div_ceil(512))
     } else {
         blocks
     }

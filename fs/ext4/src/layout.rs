@@ -231,6 +231,8 @@ pub const INODE_CHECKSUM_HI_OFFSET: usize = 0x82;
 
 /// Inode flags (`i_flags`) that this crate acts on.
 pub mod inode_flags {
+    /// The flags that the kernel's `FS_IOC_GETFLAGS` shows.
+    pub const VISIBLE: u32 = 0x725B_DFFF;
     /// Content, names or target encrypted.
     pub const ENCRYPT: u32 = 0x800;
     /// A directory with a hash tree.

@@ -9,6 +9,8 @@
 //! Memory: [`Ext4`] is a few hundred bytes, fixed at mount. All metadata are pages of the device's object; an operation
 //! pins at most [`MAX_PINS`] of them.
 #![forbid(unsafe_code)]
+// A module's header names the files that it is made of, which are private: its readers have the source at hand.
+#![allow(rustdoc::private_intra_doc_links)]
 
 mod acl;
 mod block;

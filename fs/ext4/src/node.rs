@@ -8,7 +8,7 @@
 //! | 15 | `i_file_acl`, low half |
 //! | 16 | `i_file_acl`, high 16 bits, in the low half; `i_extra_isize` in the high half |
 //! | 17 | seed of the inode's checksums |
-//! | 18–19 | byte of the device at which the inode is, low word first |
+//! | 18–19 | byte of the device at which the inode is, low word first; bit 0, which is 0 in every such place, tells an inode that holds the value of an attribute |
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
 use crate::layout::{BLOCK_BYTES, BLOCK_WORDS, inode_flags};
@@ -25,16 +25,22 @@ pub struct Private {
     pub extra_isize: u16,
     /// Seed of the inode's checksums.
     pub checksum_seed: u32,
-    /// Byte of the device at which the inode is.
+    /// Byte of the device at which the inode is, a multiple of 128.
     pub place: u64,
+    /// Whether it holds the value of an attribute: the one flag that is acted on and not shown to users.
+    pub is_ea_inode: bool,
 }
+
+/// Bit of the low word of the place that keeps `is_ea_inode`.
+const EA_INODE_BIT: u32 = 1;
 
 impl Private {
     /// Packs it into the words of a node.
     pub fn pack(&self) -> NodePrivate {
         let [b0, b1, b2, b3, b4, b5, b6, b7, b8, b9, b10, b11, b12, b13, b14] = self.block;
         let acl_hi = (self.file_acl >> 32) as u32 & 0xFFFF | u32::from(self.extra_isize) << 16;
-        let (place_lo, place_hi) = (self.place as u32, (self.place >> 32) as u32);
+        let place_lo = self.place as u32 & !EA_INODE_BIT | u32::from(self.is_ea_inode);
+        let place_hi = (self.place >> 32) as u32;
         let (acl_lo, seed) = (self.file_acl as u32, self.checksum_seed);
         [
             b0, b1, b2, b3, b4, b5, b6, b7, b8, b9, b10, b11, b12, b13, b14, acl_lo, acl_hi, seed, place_lo,
@@ -57,7 +63,7 @@ pub trait Ext4Node {
     fn checksum_seed(&self) -> u32;
     /// Byte of the device at which the inode is.
     fn place(&self) -> u64;
-    /// Whether all bits of `flag` (of `layout::inode_flags`) are set.
+    /// Whether all bits of `flag` (of `layout::inode_flags`, but `HUGE_FILE`, which is not kept) are set.
     fn has_flag(&self, flag: u32) -> bool;
     /// Whether the content is in the inode.
     fn is_inline(&self) -> bool {
@@ -95,10 +101,12 @@ impl Ext4Node for Node {
 
     fn place(&self) -> u64 {
         let [.., lo, hi] = self.private;
-        u64::from(lo) | u64::from(hi) << 32
+        u64::from(lo & !EA_INODE_BIT) | u64::from(hi) << 32
     }
 
     fn has_flag(&self, flag: u32) -> bool {
-        self.attributes.flags & flag == flag
+        let [.., lo, _] = self.private;
+        let hidden = if lo & EA_INODE_BIT != 0 { inode_flags::EA_INODE } else { 0 };
+        (self.attributes.flags | hidden) & flag == flag
     }
 }

@@ -1,4 +1,5 @@
 //! Recovery, and reads and writes of an overlay, take no memory of the heap.
+#![allow(clippy::unwrap_used)]
 
 use rumpcap_block::{BlockDevice, FileDevice, Overlay};
 use rumpcap_ext4::journal::{self, Geometry, Run};

@@ -95,7 +95,7 @@ fn broken_trees_say_what_and_where() {
     let (image, ino, place) = image();
     let child = FIRST_FREE;
     let corrupt = |what, at| Err(Error::Corrupt { what, at });
-    let mut check = |root: &[Vec<u8>], node: &[Vec<u8>], expected: Result<Vec<u8>>| {
+    let check = |root: &[Vec<u8>], node: &[Vec<u8>], expected: Result<Vec<u8>>| {
         image.patch(child * BLOCK, &node.concat());
         assert_eq!(content(&image, ino, place, root, 4096), expected);
     };

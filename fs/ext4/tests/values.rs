@@ -66,6 +66,7 @@ fn blocks_of_a_huge_file() {
     let stat = &image.stat(&["/file".to_owned()])["/file"];
     let at = image.mount().node(stat.ino).expect("the file").attributes;
     assert_eq!(at.blocks_512, ((2 << 32) + 5) * 8, "the flag makes the unit a block");
+    assert_eq!((stat.flags, at.flags), (0xC_0000, 0x8_0000), "users do not see the flag, says the kernel");
 }
 
 #[test]
@@ -186,6 +187,25 @@ fn links_ask_for_the_buffer_that_they_need() {
     assert_eq!(read("/slow", 499), Err(Error::Range { need: 500 }));
     assert_eq!(read("/slow", 500), Ok(500));
     assert_eq!(read("/lost+found", 500), Err(Error::WrongType));
+}
+
+#[test]
+fn a_fast_link_may_have_a_block_of_attributes() {
+    if !have_tools() {
+        return;
+    }
+    let tree = TempDir::new().expect("a directory");
+    std::os::unix::fs::symlink("target", tree.path().join("link")).expect("a link");
+    for block_size in ["1024", "4096"] {
+        let arguments = ["-t", "ext4", "-I", "128", "-b", block_size];
+        let image = Image::make(&arguments, "32M", Some(tree.path()));
+        image.debugfs(&commands(&["ea_set /link trusted.name value"]));
+        let stat = &image.stat(&["/link".to_owned()])["/link"];
+        assert!(stat.blocks > 0, "debugfs puts the attribute into a block");
+        let mounted = image.mount();
+        let link = mounted.node(stat.ino).expect("it is there");
+        assert_eq!(mounted.link(&link), Ok(b"target".to_vec()));
+    }
 }
 
 #[test]

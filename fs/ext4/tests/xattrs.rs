@@ -321,14 +321,13 @@ fn random_damage_gives_errors_or_answers() {
             image.patch(at, &bytes[4..5]);
         }
         let mounted = image.mount();
-        if let Ok(ino) = directory::lookup(&mounted, &walk(&mounted, "/"), b"file") {
-            if let Ok(node) = mounted.node(ino) {
-                for (name, _) in list(&mounted, &node).unwrap_or_default() {
-                    let mut value = vec![0; 4096];
-                    let _ = mounted.fs.get_xattr(&mounted.reserve(), &node, &name, &mut value);
-                }
-                let _ = mounted.fs.get_xattr(&mounted.reserve(), &node, b"user.large", &mut [0; 600]);
+        let found = directory::lookup(&mounted, &walk(&mounted, "/"), b"file");
+        if let Ok(node) = found.and_then(|ino| mounted.node(ino)) {
+            for (name, _) in list(&mounted, &node).unwrap_or_default() {
+                let mut value = vec![0; 4096];
+                let _ = mounted.fs.get_xattr(&mounted.reserve(), &node, &name, &mut value);
             }
+            let _ = mounted.fs.get_xattr(&mounted.reserve(), &node, b"user.large", &mut [0; 600]);
         }
         for (at, old) in saved.into_iter().rev() {
             image.patch(at, &old);

@@ -64,10 +64,15 @@ impl Base {
         &self.geometry
     }
 
+    /// The image without damage, to be changed.
+    pub fn undamaged(&self) -> DamagedImage {
+        DamagedImage::new(Arc::clone(&self.bytes))
+    }
+
     /// The image with the damage of `seed`.
     pub fn damage(&self, seed: u64) -> (DamagedImage, Damage) {
         let mut random = Random::new(seed);
-        let mut image = DamagedImage::new(Arc::clone(&self.bytes));
+        let mut image = self.undamaged();
         let checksums_right = !random.one_in(3);
         let mut damage = Damage { seed, checksums_right, changes: Vec::new() };
         for _ in 0..=random.below(3) {

@@ -32,6 +32,10 @@ pub enum Tree {
     Rich,
     /// Some of each, in a few hundred KiB: for corruption and failing reads.
     Small,
+    /// Fewer still: for as many walks as there are reads in one.
+    Tiny,
+    /// These, and a file larger than small kernels: to evict everything else.
+    TinyAndLarge,
     /// One directory with that many empty files and names of all bytes.
     Names(u32),
     /// One directory with that many hard links of 255-byte names: a deep index.

@@ -1,7 +1,7 @@
 //! What an image holds, told by three tellers: the host's kernel, `debugfs`, and this project.
 //!
 //! Who calls it: the tests compare a [`Description`] by one of the first two (which this project did not write) with one
-//! by the third; [`diff`] says where they differ. A teller leaves out (`None`) what it cannot know; only what both
+//! by the third; [`mod@diff`] says where they differ. A teller leaves out (`None`) what it cannot know; only what both
 //! know is compared.
 
 mod debugfs;

@@ -166,3 +166,19 @@ pub fn few(directory: &Path, room: &Room) {
         every_other_block(&directory.join("one-level"), room, 20);
     }
 }
+
+/// Fewer still, with every level of the block map.
+pub fn tiny(directory: &Path, room: &Room) {
+    make_directory(directory);
+    for size in [100, 5000] {
+        write_file(&directory.join(size.to_string()), &Random::new(size as u64).bytes(size));
+    }
+    let (block, p) = (room.block_bytes, room.block_bytes / 4);
+    sparse(&directory.join("indirect"), &[11 * block, (11 + p) * block, (13 + p) * block], (15 + p) * block);
+    every_other_block(&directory.join("one-level"), room, 6);
+}
+
+/// A file of a MiB.
+pub fn filler(path: &Path) {
+    write_file(path, &Random::new(3).bytes(1 << 20));
+}

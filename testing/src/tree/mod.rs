@@ -77,6 +77,11 @@ pub fn fill(tree: Tree, top: &Path, room: &Room) {
     match tree {
         Tree::Rich => rich(top, room),
         Tree::Small => small(top, room),
+        Tree::Tiny => tiny(top, room),
+        Tree::TinyAndLarge => {
+            tiny(top, room);
+            files::filler(&top.join("files/filler"));
+        }
         Tree::Names(count) => directories::names_of_all_bytes(&top.join("names"), count),
         Tree::LongNames(count) => directories::long_names(&top.join("long"), count),
         Tree::Extents(count) => files::every_other_block(&top.join("extents"), room, count),
@@ -114,6 +119,14 @@ pub fn small(top: &Path, room: &Room) {
     if few.root {
         special::devices(&top.join("special"), &few);
     }
+}
+
+/// A directory with an index, one with few entries, files of few blocks, some attributes.
+pub fn tiny(top: &Path, room: &Room) {
+    directories::few(&top.join("directories"), &Room { many: 60, ..*room });
+    links::few(&top.join("links"));
+    files::tiny(&top.join("files"), room);
+    attributes::few(&top.join("xattrs"), room);
 }
 
 /// Passes on what worked; gives `None` for an errno that is among `tolerated`.

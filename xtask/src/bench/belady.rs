@@ -44,17 +44,17 @@ fn next_uses(trace: &Trace) -> Vec<usize> {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(in crate::bench) mod tests {
     use super::*;
 
     /// A trace from its accesses.
-    pub(in super::super) fn trace(accesses: &[u32]) -> Trace {
+    pub(in crate::bench) fn trace(accesses: &[u32]) -> Trace {
         let pages = accesses.iter().max().map_or(0, |&page| page + 1);
         Trace { accesses: accesses.to_vec(), pages }
     }
 
     /// Pseudo-random accesses to `pages` pages.
-    pub(in super::super) fn random_trace(seed: u64, length: usize, pages: u64) -> Trace {
+    pub(in crate::bench) fn random_trace(seed: u64, length: usize, pages: u64) -> Trace {
         let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
         let mut next = || {
             state ^= state << 13;

@@ -129,12 +129,15 @@ fn exact_anonymous(child: &Child) -> u64 {
 }
 
 fn sum_of_fields(path: &str, fields: &[&str]) -> u64 {
-    let text = fs::read_to_string(path).unwrap_or_default();
+    kib_of_fields(&fs::read_to_string(path).unwrap_or_default(), fields) * 1024
+}
+
+fn kib_of_fields(text: &str, fields: &[&str]) -> u64 {
     let kib = |line: &str| -> Option<u64> {
         let value = fields.iter().find_map(|field| line.strip_prefix(field))?;
         value.trim().strip_suffix("kB")?.trim().parse().ok()
     };
-    text.lines().filter_map(kib).sum::<u64>() * 1024
+    text.lines().filter_map(kib).sum()
 }
 
 fn cpu_seconds(child: &Child) -> f64 {
@@ -144,4 +147,35 @@ fn cpu_seconds(child: &Child) -> f64 {
         text.split_whitespace().next()?.parse().ok()
     };
     tasks.flatten().filter_map(nanoseconds).sum::<u64>() as f64 / 1e9
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_of_proc_are_added_up() {
+        let text = "VmHWM:\t    5000 kB\nRssAnon:\t     692 kB\nRssFile:\t 2000 kB\nRssShmem:\t 8 kB\n";
+        assert_eq!(kib_of_fields(text, &["RssAnon:", "RssShmem:"]), 700);
+        assert_eq!(kib_of_fields(text, &["Anonymous:"]), 0);
+    }
+
+    #[test]
+    fn a_child_gives_its_line_and_its_memory() {
+        let script = "echo '{\"open_seconds\":0,\"seconds\":2.5,\"entries\":7,\"bytes\":8,\"checksum\":\"c\"}'; read end";
+        let program = Program { path: "sh".into(), arguments: vec![] };
+        let mut command = Command::new(&program.path);
+        let child =
+            command.args(["-c", script]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let outcome = observe(child, Duration::from_secs(20)).unwrap();
+        assert_eq!((outcome.seconds, outcome.entries, outcome.error), (2.5, 7, None));
+        assert!(outcome.anonymous_bytes > 0 && outcome.resident_bytes >= outcome.anonymous_bytes);
+    }
+
+    #[test]
+    fn a_child_that_does_not_end_is_ended() {
+        let mut command = Command::new("sleep");
+        let child = command.arg("1000").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        assert!(observe(child, Duration::from_millis(50)).is_err());
+    }
 }

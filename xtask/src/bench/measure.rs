@@ -228,18 +228,23 @@ fn seen(outcome: &Outcome) -> (u64, u64, String) {
     (outcome.entries, outcome.bytes, outcome.checksum.clone())
 }
 
-/// What is there: what the kernel saw, else what most of the others saw.
+/// What is there: what the kernel saw, else what most of the peers saw, else what the library saw at most limits.
 fn truth(runs: &BTreeMap<Subject, Runs>) -> (String, (u64, u64, String)) {
     if let Some(kernel) = runs.get(&Subject::Kernel).filter(|runs| runs.checked.error.is_none()) {
         return ("the kernel".to_owned(), seen(&kernel.checked));
     }
-    let mut votes: BTreeMap<_, u32> = BTreeMap::new();
-    let voters = runs.iter().filter(|(subject, runs)| subject.is_peer() && runs.checked.error.is_none());
-    for (_, runs) in voters {
-        *votes.entry(seen(&runs.checked)).or_default() += 1;
+    let most_of = |is_voter: fn(&Subject) -> bool| {
+        let mut votes: BTreeMap<_, u32> = BTreeMap::new();
+        for (_, runs) in runs.iter().filter(|(who, runs)| is_voter(who) && runs.checked.error.is_none()) {
+            *votes.entry(seen(&runs.checked)).or_default() += 1;
+        }
+        votes.into_iter().max_by_key(|(_, votes)| *votes)
+    };
+    if let Some((what, votes)) = most_of(Subject::is_peer) {
+        return (format!("{votes} configurations of peers"), what);
     }
-    let most = votes.into_iter().max_by_key(|(_, votes)| *votes).unwrap_or_default();
-    (format!("{} configurations of peers", most.1), most.0)
+    let (what, votes) = most_of(|who| matches!(who, Subject::Library(_))).unwrap_or_default();
+    (format!("itself at {votes} limits (nobody else ran)"), what)
 }
 
 /// Who is timed: the library, the kernel, pread, and the peers that are near the fastest of those that are right.

@@ -241,3 +241,71 @@ fn worst<'a>(
 pub(crate) fn mib(bytes: u64) -> String {
     format!("{:.1} MiB", bytes as f64 / (1 << 20) as f64)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::child::Outcome;
+    use super::*;
+
+    const WALK: Case = Case { workload: Workload::Walk, image: Image::Many };
+    const PEER: Subject = Subject::Peer("peer", "configuration");
+
+    /// Runs of `seconds` that were right and read `image_bytes`.
+    fn runs(seconds: &[f64], image_bytes: u64) -> Runs {
+        let outcome = |&seconds: &f64| Outcome { seconds, cpu_seconds: seconds, ..Outcome::default() };
+        Runs {
+            checked: Outcome { image_bytes: Some(image_bytes), ..Outcome::default() },
+            is_correct: true,
+            timed: seconds.iter().map(outcome).enumerate().collect(),
+        }
+    }
+
+    fn judged(measurements: &Measurements, what: &str) -> Judgement {
+        let lines = judge(measurements, &[], &Limit::QUICK, &[WALK]);
+        let line = lines.iter().find(|line| line.what.starts_with(what));
+        line.unwrap_or_else(|| panic!("no line about {what}")).judgement
+    }
+
+    #[test]
+    fn ratios_are_judged_by_their_targets() {
+        let mut measurements = Measurements::default();
+        let mut insert = |subject, runs| measurements.runs.insert((WALK, subject), runs);
+        insert(Subject::Library(Limit::NONE), runs(&[1.0, 1.0, 1.0], 100));
+        insert(Subject::Library(Limit::K512), runs(&[1.1, 1.1, 9.0], 120));
+        insert(Subject::Library(Limit::M1), runs(&[1.04, 1.04, 1.04], 110));
+        insert(PEER, runs(&[1.2, 1.2, 1.2], 110));
+        assert_eq!(judged(&measurements, "512 KiB against no limit"), Judgement::Met);
+        assert_eq!(judged(&measurements, "1 MiB against no limit"), Judgement::Missed);
+        assert_eq!(judged(&measurements, "512 KiB against peer"), Judgement::Met);
+        assert_eq!(judged(&measurements, "no limit against peer"), Judgement::Missed);
+        assert_eq!(judged(&measurements, "image bytes read, 512 KiB"), Judgement::Missed);
+        assert_eq!(judged(&measurements, "image bytes read, no limit"), Judgement::Met);
+        assert_eq!(judged(&measurements, "512 KiB against the kernel"), Judgement::NotMeasured);
+        // Nothing was run at 256 KiB.
+        assert_eq!(judged(&measurements, "what is seen"), Judgement::Missed);
+    }
+
+    #[test]
+    fn who_is_wrong_is_neither_fast_nor_a_peer_to_beat() {
+        let mut measurements = Measurements::default();
+        let wrong = Runs { is_correct: false, ..runs(&[0.1], 1) };
+        measurements.runs.insert((WALK, Subject::Library(Limit::K512)), wrong.clone());
+        measurements.runs.insert((WALK, Subject::Library(Limit::NONE)), runs(&[1.0], 1));
+        measurements.runs.insert((WALK, PEER), wrong);
+        assert_eq!(judged(&measurements, "512 KiB against no limit"), Judgement::NotMeasured);
+        assert_eq!(judged(&measurements, "against the fastest correct peer"), Judgement::NotMeasured);
+    }
+
+    #[test]
+    fn memory_is_judged_by_the_worst_run() {
+        let mut measurements = Measurements::default();
+        let mut used = runs(&[1.0, 1.0], 1);
+        used.checked.anonymous_bytes = 1 << 20;
+        measurements.runs.insert((WALK, Subject::Library(Limit::K512)), used.clone());
+        assert_eq!(judged(&measurements, "anonymous memory at 512 KiB"), Judgement::Met);
+        used.timed.entry(1).and_modify(|outcome| outcome.anonymous_bytes = 3 << 20);
+        measurements.runs.insert((WALK, Subject::Library(Limit::K512)), used);
+        assert_eq!(judged(&measurements, "anonymous memory at 512 KiB"), Judgement::Missed);
+        assert_eq!(judged(&measurements, "anonymous memory at 256 KiB"), Judgement::NotMeasured);
+    }
+}

@@ -7,7 +7,11 @@ use std::error::Error;
 struct Reader(ImageReader);
 
 impl Ext4Read for Reader {
-    fn read(&mut self, start_byte: u64, dst: &mut [u8]) -> Result<(), Box<dyn Error + Send + Sync + 'static>> {
+    fn read(
+        &mut self,
+        start_byte: u64,
+        dst: &mut [u8],
+    ) -> Result<(), Box<dyn Error + Send + Sync + 'static>> {
         Ok(self.0.read_at(start_byte, dst)?)
     }
 }

@@ -20,7 +20,11 @@ impl Mounted {
         let folder = std::env::temp_dir().join(format!("rumpcap-bench-mount-{}", std::process::id()));
         std::fs::create_dir_all(&folder).map_err(|e| e.to_string())?;
         let mounted = Mounted { folder, big: None };
-        let status = Command::new("mount").args(["-t", "ext4", "-o", "ro,loop"]).arg(image).arg(&mounted.folder).status();
+        let status = Command::new("mount")
+            .args(["-t", "ext4", "-o", "ro,loop"])
+            .arg(image)
+            .arg(&mounted.folder)
+            .status();
         match status {
             Ok(status) if status.success() => Ok(mounted),
             other => Err(format!("mount: {other:?}")),

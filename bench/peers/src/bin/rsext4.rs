@@ -1,8 +1,8 @@
 //! rsext4, mounted read-only without replay. Directories are read in batches, through its per-directory reader.
 
 use rsext4::{
-    BlockIo, Clock, DeviceCapabilities, DeviceGeometry, DirectoryCursor, Ext4, Ext4Error, Ext4Result, Ext4Timestamp,
-    InodeNumber, MountOptions, MountServices, MountedServices, NoopObserver, SectorId,
+    BlockIo, Clock, DeviceCapabilities, DeviceGeometry, DirectoryCursor, Ext4, Ext4Error, Ext4Result,
+    Ext4Timestamp, InodeNumber, MountOptions, MountServices, MountedServices, NoopObserver, SectorId,
 };
 use rumpcap_bench_peers::{ImageReader, Options, Seen, Subject, run};
 
@@ -50,7 +50,11 @@ struct Peer {
 }
 
 impl Peer {
-    fn entries(&mut self, folder: InodeNumber, mut each: impl FnMut(&mut Self, InodeNumber, &[u8])) -> Result<(), String> {
+    fn entries(
+        &mut self,
+        folder: InodeNumber,
+        mut each: impl FnMut(&mut Self, InodeNumber, &[u8]),
+    ) -> Result<(), String> {
         let mut reader = self.fs.open_directory_reader(folder).map_err(|e| format!("{e:?}"))?;
         let mut cursor = DirectoryCursor::Start;
         while cursor != DirectoryCursor::End {

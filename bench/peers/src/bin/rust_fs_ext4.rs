@@ -75,7 +75,8 @@ fn main() -> std::process::ExitCode {
         let file = File::open(&options.image).map_err(|e| e.to_string())?;
         let len_bytes = file.metadata().map_err(|e| e.to_string())?.len();
         let device = Arc::new(Device { file, len_bytes, reads: AtomicU64::new(0), bytes: AtomicU64::new(0) });
-        let blocks = options.value("--blocks").map(str::parse).transpose().map_err(|_| "--blocks: not a number")?;
+        let blocks =
+            options.value("--blocks").map(str::parse).transpose().map_err(|_| "--blocks: not a number")?;
         let fs = match blocks {
             Some(blocks) => Filesystem::mount_with_cache(device.clone(), blocks),
             None => Filesystem::mount(device.clone()),

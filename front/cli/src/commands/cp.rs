@@ -1,7 +1,7 @@
 //! `rumpcap cp`: copies files and directory trees out of an image.
 //!
-//! The walk gives all entries of a directory before those of any other ([`crate::traverse`]), so one directory of the target is open
-//! at a time. Making entries changes its times; they are set again when the walk goes on to the next ([`OpenDirectory`]).
+//! One directory of the target is open at a time: that of the entry being made. Making entries changes its times; they are set
+//! again whenever the walk goes on to another directory ([`OpenDirectory`]).
 //! What is written where: `target_dir`. Attributes: `attributes`.
 //! Memory: one buffer, the open directory, and the hard links that are not complete ([`LinkMap`]).
 

@@ -148,6 +148,26 @@ fn the_report_is_printed_where_it_is_asked_for() {
     assert!(String::from_utf8_lossy(&environment.stderr).contains("total memory = 1024 KB"));
 }
 
+/// The command is looked at while it waits for its reader, in the middle of its work.
+#[test]
+fn the_process_stays_within_the_limit_and_two_mebibytes() {
+    const LIMIT_KIB: u64 = 512;
+    let image = small("anonymous");
+    for args in [&["find"][..], &["tar"], &["ls", "-lRU"], &["du", "-a"], &["sha256"]] {
+        let mut command = Command::new(RUMPCAP);
+        command.args(["--memory-limit", &format!("{LIMIT_KIB}k")]).args(args).arg(&image);
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+        let mut reader = BufReader::with_capacity(16, child.stdout.take().unwrap());
+        reader.read_until(b'\n', &mut Vec::new()).unwrap();
+        let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap();
+        let line = status.lines().find(|l| l.starts_with("RssAnon:")).unwrap();
+        let anonymous_kib: u64 = line.split_whitespace().nth(1).unwrap().parse().unwrap();
+        assert!(anonymous_kib > 0 && anonymous_kib <= LIMIT_KIB + 2048, "{args:?}: {line}");
+        drop(reader);
+        child.wait().unwrap();
+    }
+}
+
 #[test]
 fn offsets_and_awkward_image_names() {
     let image = small("offset");

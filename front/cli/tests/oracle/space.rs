@@ -1,7 +1,7 @@
 //! `du` and `df` against coreutils.
 
-use crate::fixture::{Mounted, at, model, mounted, sorted_lines, stdout};
-use std::ffi::OsString;
+use crate::fixture::{Mounted, at, model, mounted, scratch, sorted_lines, stdout, tool};
+use std::ffi::{OsStr, OsString};
 
 /// Which name of a file with several is counted depends on the order of the visit, which is nobody's promise. So lines are compared
 /// below directories without such files, and sums where all names are.
@@ -71,4 +71,56 @@ fn df_shows_what_the_kernel_shows() {
         let theirs = model(&m.root, options[0], &[&options[1..], &["."]].concat());
         assert_eq!(fields(ours, 2), fields(theirs, 1), "{options:?}");
     }
+}
+
+/// Without the feature `filetype` a directory does not say which of its entries are directories, and the walk takes another order.
+#[test]
+fn directories_without_types_are_summed_up_too() {
+    let directory = scratch("du-no-filetype");
+    let tree = directory.join("tree");
+    for sub in ["a/b/c", "a/d", "e/f", "empty"] {
+        std::fs::create_dir_all(tree.join(sub)).unwrap();
+        std::fs::write(tree.join(sub).join("file"), "x").unwrap();
+    }
+    std::fs::remove_file(tree.join("empty/file")).unwrap();
+    let image = directory.join("small.img");
+    std::fs::File::create(&image).unwrap().set_len(8 << 20).unwrap();
+    let features = OsStr::new("^filetype");
+    tool(
+        "mke2fs",
+        &[
+            "-q".as_ref(),
+            "-t".as_ref(),
+            "ext2".as_ref(),
+            "-O".as_ref(),
+            features,
+            "-d".as_ref(),
+            tree.as_ref(),
+            image.as_ref(),
+        ],
+    );
+    let paths = |out: Vec<u8>| {
+        sorted_lines(&out).into_iter().map(|l| l.split('\t').nth(1).unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let mut du = paths(stdout([OsStr::new("du"), image.as_ref()]));
+    let mut find: Vec<String> =
+        sorted_lines(&stdout([OsStr::new("find"), image.as_ref(), "-type".as_ref(), "d".as_ref()]));
+    du.sort();
+    find.sort();
+    assert_eq!(du, find);
+    let sums =
+        String::from_utf8(stdout([OsStr::new("du"), "-a".as_ref(), at(&image, "/a").as_ref()])).unwrap();
+    let place = |path: &str| sums.lines().position(|l| l.ends_with(&format!("\t{path}"))).unwrap();
+    assert!(
+        place("/a/b/c/file") < place("/a/b/c")
+            && place("/a/b/c") < place("/a/b")
+            && place("/a/d") < place("/a")
+    );
+    let sum = |path: &str| {
+        sums.lines().nth(place(path)).unwrap().split('\t').next().unwrap().parse::<u64>().unwrap()
+    };
+    assert!(
+        sum("/a") > sum("/a/b") && sum("/a/b") > sum("/a/b/c") && sum("/a/b/c") > sum("/a/b/c/file"),
+        "{sums}"
+    );
 }

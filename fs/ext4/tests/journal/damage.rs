@@ -99,10 +99,13 @@ fn a_commit_of_which_one_sector_was_written_counts() {
     assert!(!can_mount() || !kernel_mounts(&image));
 }
 
+/// Finds the block to damage, and the byte in it.
+type Place = fn(&Image) -> (u32, u64);
+
 /// Damage that a checksum shows: an error, where the kernel refuses to mount too.
 #[test]
 fn damaged_blocks_with_checksums_are_refused() {
-    let kinds: [(&str, fn(&Image) -> (u32, u64)); 5] = [
+    let kinds: [(&str, Place); 5] = [
         ("copy", |image| (nth(image, DESCRIPTOR, 1) + 2, 1000)),
         ("descriptor", |image| (nth(image, DESCRIPTOR, 0), 3000)),
         ("revoke block", |image| (nth(image, REVOKE, 0), 3000)),

@@ -1,4 +1,5 @@
 //! Recovery of real journals, against e2fsck and the kernel.
+#![allow(clippy::unwrap_used)]
 
 mod damage;
 mod image;
