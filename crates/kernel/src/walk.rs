@@ -17,7 +17,7 @@
 use crate::{File, Metadata, Mount};
 use core::ops::ControlFlow;
 use rumpcap_host::{Error, Result};
-use rumpcap_vfs::{Attributes, Batch, DirCookie, DirScan, FileKind, Follow, InodeNo, Node};
+use rumpcap_vfs::{Attributes, Batch, DirCookie, DirScan, FileKind, FileSystem, Follow, InodeNo, Node};
 use rumpcap_vm::Reservation;
 use std::collections::VecDeque;
 use std::ffi::OsStr;
@@ -26,6 +26,9 @@ use std::path::{Path, PathBuf};
 
 /// Entries whose inodes are read in one pass through the gate.
 const RUN: usize = 32;
+
+/// Pages of inodes that are asked for ahead; the kernel bounds it by a share of its limit.
+const MOST_AHEAD: u64 = 31;
 
 /// Subdirectories that are taken from a directory at once, to be visited in the order of their inodes.
 const WINDOW: usize = 64;
@@ -53,6 +56,8 @@ pub struct Walk {
     batch: Batch,
     /// Entry of the batch that is next, and attributes of those before it that were read and not given yet.
     next: usize,
+    /// The last page of inodes, from that of the entry before `next` on, that the batch goes on without a gap to.
+    dense_to: Option<u64>,
     run: VecDeque<Result<Attributes>>,
     start: Option<Attributes>,
     directories: u64,
@@ -110,7 +115,7 @@ impl Walk {
         let r = mount.vfs().enter();
         let bytes = path.as_os_str().as_bytes();
         let start = mount.vfs().resolve(&r, mount.vfs().fs().root(), bytes, Follow::No)?;
-        let most_directories = mount.vfs().fs().stat_fs(&r)?.inodes;
+        let most_directories = mount.vfs().fs().inodes();
         drop(r);
         let mut walk = Walk {
             mount: mount.clone(),
@@ -119,6 +124,7 @@ impl Walk {
             levels: Vec::new(),
             batch: Batch::new(mount.vfs().vfs().vm()),
             next: 0,
+            dense_to: None,
             run: VecDeque::with_capacity(RUN),
             start: Some(start.attributes),
             directories: 0,
@@ -197,7 +203,11 @@ impl Walk {
         let end = self.batch.len().min(self.next + RUN);
         for at in self.next..end {
             let Some(record) = self.batch.get(at) else { break };
-            let ahead = pages_ahead(&self.batch, at, record.ino, fs.inodes_per_page());
+            let page = fs.inode_page(record.ino);
+            if self.dense_to.is_none_or(|last| page > last) {
+                self.dense_to = Some(dense_to(&self.batch, at, fs));
+            }
+            let ahead = self.dense_to.map_or(0, |last| last - page).min(MOST_AHEAD) as u32;
             self.run.push_back(fs.read_node(&r, record.ino, ahead).map(|node| node.attributes));
         }
         self.next = end;
@@ -207,7 +217,7 @@ impl Walk {
     fn next_batch(&mut self) -> core::result::Result<(), WalkError> {
         let Some(level) = self.levels.last_mut() else { return Ok(()) };
         let r = self.mount.vfs().enter();
-        self.next = 0;
+        (self.next, self.dense_to) = (0, None);
         let filled = self.batch.fill(self.mount.vfs(), &r, &level.dir, &mut level.scan);
         drop(r);
         if level.scan.is_done() {
@@ -227,8 +237,9 @@ impl Walk {
         let r = self.mount.vfs().enter();
         if level.subdirectories.window.is_empty() {
             // Reading it again may fail where it did not before: what is left out is never left out silently.
-            let taken = level.take_window(&self.mount, &r);
-            if let (Err(error), false) = (taken, core::mem::replace(&mut level.failed, taken.is_err())) {
+            let (taken, told) = (level.take_window(&self.mount, &r), level.failed);
+            level.failed |= taken.is_err();
+            if let (Err(error), false) = (taken, told) {
                 self.path.truncate(level.path_len);
                 drop(r);
                 return Err(self.error(error));
@@ -303,18 +314,18 @@ impl Level {
     }
 }
 
-/// Pages of the inode table worth reading behind the one of entry `at`: as many as the next entries use at least every
-/// other inode of.
-fn pages_ahead(batch: &Batch, at: usize, ino: InodeNo, inodes_per_page: u32) -> u32 {
-    const PAGES: u32 = 31;
-    let per_page = u64::from(inodes_per_page.max(1));
-    let behind = batch.len() - at - 1;
-    let used = behind.min((PAGES * inodes_per_page.max(1)) as usize);
-    let pages_to = |entry: usize| {
-        batch.get(entry).map_or(0, |last| (last.ino.0 / per_page).saturating_sub(ino.0 / per_page))
-    };
-    let pages = pages_to(at + used);
-    if pages <= 2 * used as u64 / per_page + 1 { u32::try_from(pages).unwrap_or(0).min(PAGES) } else { 0 }
+/// The last page of inodes, from the one of entry `at` on, before one that no entry of the batch is on: as far as reading
+/// ahead reads nothing in vain.
+fn dense_to(batch: &Batch, at: usize, fs: &dyn FileSystem) -> u64 {
+    let page = |at: usize| batch.get(at).map(|record| fs.inode_page(record.ino));
+    let mut last = page(at).unwrap_or(0);
+    for next in (at + 1..batch.len()).map_while(page) {
+        if next > last + 1 {
+            break;
+        }
+        last = next;
+    }
+    last
 }
 
 /// Makes `path` the directory's, which is its first `directory_len` bytes, and `name` in it.

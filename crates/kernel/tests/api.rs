@@ -3,6 +3,7 @@
 
 use rumpcap::block::{FileDevice, MemoryDevice};
 use rumpcap::{Daemon, Error, File, Kernel, Mount, MountOptions, PolicyKind, ReadDir, Walk};
+use rumpcap_testing::skip::skip;
 use std::io::{Read, Seek, SeekFrom};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
@@ -34,7 +35,7 @@ fn image(directory: &Path) -> Option<std::path::PathBuf> {
             Some(image)
         }
         Err(_) => {
-            println!("skipped: mke2fs is not installed");
+            skip("mke2fs is not installed");
             None
         }
     }

@@ -200,8 +200,7 @@ impl Batch {
             return gathered.outcome;
         };
         scan.way = Way::InOrder { from: next };
-        let is_first = from == DirCookie(0);
-        let scattered = is_first && self.grown && self.is_scattered(mount);
+        let scattered = from == DirCookie(0) && self.is_scattered(mount);
         if let Some(range) = scattered.then(|| self.settle(mount, r, dir)).flatten() {
             scan.way = Way::ByInode(range);
             return self.fill_range(mount, r, dir, range, scan);
@@ -213,7 +212,7 @@ impl Batch {
     fn is_scattered(&mut self, mount: &Mount) -> bool {
         self.sort();
         let per_page = u64::from(mount.fs().inodes_per_page()).max(1);
-        let page = |key: &u64| (self.base + (key >> 32)) / per_page;
+        let page = |key: &u64| mount.fs().inode_page(InodeNo(self.base + (key >> 32)));
         let pages = self.keys().chunk_by(|a, b| page(a) == page(b)).count() as u64;
         pages * per_page > 2 * self.count as u64
     }
@@ -325,7 +324,8 @@ impl Batch {
         self.bytes().len() - self.count * KEY - self.end
     }
 
-    /// Takes a buffer that the whole directory may fit into, or as much as there is; true if it is larger than before.
+    /// Takes a buffer that the whole directory may fit into, or as much as there is; true if the batch was emptied for
+    /// it and is to be gathered again.
     fn grow(&mut self, dir: &Node) -> bool {
         if self.grown {
             return false;
@@ -344,7 +344,7 @@ impl Batch {
             frames = frames * 3 / 4;
         }
         self.wired = first_memory(&self.vm);
-        // The batch is empty now either way, and must be gathered again.
+        self.grown = true;
         true
     }
 

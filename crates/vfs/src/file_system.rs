@@ -81,9 +81,18 @@ pub trait FileSystem: Send + Sync {
     /// The device that [`Extent::Device`] speaks of.
     fn device(&self) -> &DeviceObject;
 
-    /// Inodes that share a page of the inode table; at least 1. For deciding when it pays to sort and to read ahead.
+    /// Inodes that share a page of the inode table; at least 1. For deciding when it pays to sort.
     fn inodes_per_page(&self) -> u32 {
         1
+    }
+
+    /// How many inodes there are, free ones included: no directory is reached through more.
+    fn inodes(&self) -> u64;
+
+    /// The page of an inode among those of all inodes in the order of their numbers: inodes of one number share a page,
+    /// and pages of successive numbers mostly follow each other on the device. For deciding how far to read ahead.
+    fn inode_page(&self, ino: InodeNo) -> u64 {
+        ino.0
     }
 
     /// The inode of the root directory.

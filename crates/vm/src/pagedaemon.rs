@@ -175,3 +175,76 @@ impl Vm {
         callbacks.all.get(callbacks.next % count.max(1)).and_then(Weak::upgrade)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{BootOptions, Daemon};
+    use std::sync::atomic::AtomicU64;
+
+    /// A cache with so many empty slabs and idle items, which counts how often it is asked for items.
+    #[derive(Default)]
+    struct Cache {
+        empty: AtomicU64,
+        items: AtomicU64,
+        asked: AtomicU64,
+    }
+
+    impl Reclaim for Cache {
+        fn give_back_empty(&self) -> u64 {
+            self.empty.swap(0, Relaxed)
+        }
+        fn reclaim(&self) -> u64 {
+            self.asked.fetch_add(1, Relaxed);
+            self.empty.store(1, Relaxed);
+            self.items.swap(0, Relaxed)
+        }
+    }
+
+    fn boot(caches: &[Arc<Cache>]) -> Arc<Vm> {
+        let limit_bytes = Some(1 << 20);
+        let vm = Vm::boot(BootOptions { limit_bytes, daemon: Daemon::Inline, ..Default::default() }).unwrap();
+        for cache in caches {
+            let cache: Arc<dyn Reclaim> = cache.clone();
+            vm.register_reclaim(Arc::downgrade(&cache));
+        }
+        vm
+    }
+
+    #[test]
+    fn the_cheapest_step_that_is_enough_is_the_last() {
+        let cache = Arc::new(Cache { empty: AtomicU64::new(1000), ..Cache::default() });
+        let vm = boot(std::slice::from_ref(&cache));
+        vm.daemon_round();
+        let report = vm.report();
+        assert_eq!((report.daemon_rounds, report.daemon_freed_caches), (1, 1000));
+        assert_eq!((report.daemon_freed_pages, report.daemon_freed_callbacks), (0, 0));
+        assert_eq!(cache.asked.load(Relaxed), 0);
+        assert!(!vm.is_hungry());
+    }
+
+    #[test]
+    fn callbacks_are_asked_in_turn_and_their_slabs_drained() {
+        let caches: Vec<_> = (0..3).map(|_| Arc::new(Cache::default())).collect();
+        caches.iter().for_each(|cache| cache.items.store(5, Relaxed));
+        let vm = boot(&caches);
+        // No page is there to push out, so each round comes to steps 3 and 4.
+        for round in 1..=6 {
+            vm.daemon_round();
+            let asked: Vec<u64> = caches.iter().map(|cache| cache.asked.load(Relaxed)).collect();
+            assert_eq!(asked.iter().sum::<u64>(), round);
+            assert!(asked.iter().max().unwrap() - asked.iter().min().unwrap() <= 1, "round robin: {asked:?}");
+        }
+        let report = vm.report();
+        assert_eq!((report.daemon_freed_callbacks, report.daemon_freed_pools), (15, 6));
+        assert!(vm.is_hungry(), "the target was not met: caches must not grow");
+        assert_eq!(report.stuck, 0, "nobody waits");
+    }
+
+    #[test]
+    fn a_cache_that_is_gone_is_not_asked() {
+        let vm = boot(&[Arc::new(Cache::default())]);
+        vm.daemon_round();
+        assert_eq!(vm.report().daemon_freed_pools, 0);
+    }
+}

@@ -100,11 +100,11 @@ impl Policy {
         }
     }
 
-    /// Whether the page identified by `key` was here not long ago.
+    /// Whether the page identified by `key` was here not long ago, so that more memory would have kept it.
     pub(crate) fn remembers(&mut self, key: u64) -> bool {
         match self {
             Policy::Lru(_) => true,
-            Policy::S3Fifo(s3) => s3.recall(key),
+            Policy::S3Fifo(s3) => s3.recall(key) == Some(s3_fifo::Ghost::Left),
         }
     }
 

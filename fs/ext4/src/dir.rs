@@ -82,10 +82,11 @@ pub(crate) fn read_dir(
         if u64::from(entry.ino).wrapping_sub(low) >= width {
             return ControlFlow::Continue(());
         }
-        if !is_path_component(entry.name) {
-            failure = Some(Error::Corrupt { what: "directory: name of an entry", at: node.attributes.ino.0 });
-        } else if encrypted && !is_dot(entry.name) {
+        if encrypted && !is_dot(entry.name) {
+            // First: an encrypted name may have any bytes, those that a name may not have among them.
             failure = Some(Error::Encrypted);
+        } else if !is_path_component(entry.name) {
+            failure = Some(Error::Corrupt { what: "directory: name of an entry", at: node.attributes.ino.0 });
         } else {
             return sink(DirEntry {
                 name: entry.name,

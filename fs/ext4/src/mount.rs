@@ -43,14 +43,11 @@ impl Ext4 {
     /// `ShortDevice`; `Corrupt`, `Checksum`; `Io`; `Host` when there is no room for the overlay.
     pub fn mount(vm: &Arc<Vm>, device: Arc<dyn BlockDevice>, options: &Options) -> Result<Ext4> {
         let fs = Ext4::over(vm, Arc::clone(&device), options)?;
-        if options.ignore_journal {
+        if options.ignore_journal || !fs.sb.features.has_needs_recovery() {
             return Ok(fs);
         }
-        if fs.sb.features.has_journal() && fs.sb.journal_inode == 0 {
+        if fs.sb.journal_inode == 0 {
             return Err(Error::Unsupported { what: "external journal device" });
-        }
-        if !fs.sb.features.has_needs_recovery() {
-            return Ok(fs);
         }
         let directory =
             options.temporary_directory.clone().unwrap_or_else(rumpcap_host::file::temporary_directory);

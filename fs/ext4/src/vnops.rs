@@ -24,6 +24,15 @@ impl FileSystem for Ext4 {
         (PAGE_SIZE as u32 >> self.sb.inode_size.trailing_zeros()).max(1)
     }
 
+    fn inodes(&self) -> u64 {
+        self.sb.inodes_count.into()
+    }
+
+    fn inode_page(&self, ino: InodeNo) -> u64 {
+        // Inode numbers begin at 1.
+        ino.0.saturating_sub(1) / u64::from(self.inodes_per_page())
+    }
+
     fn root(&self) -> InodeNo {
         ROOT_INODE
     }

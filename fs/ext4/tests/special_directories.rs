@@ -172,6 +172,29 @@ fn encrypted_names_are_refused() {
     assert_eq!(names_of(&mounted, &walk(&mounted, "/empty")), [&b"."[..], b".."]);
 }
 
+/// An encrypted name may have any bytes; it is no sign of corruption when they are those that a name may not have.
+#[test]
+fn encrypted_names_of_any_bytes_are_encrypted_names() {
+    if !have_tools() {
+        return;
+    }
+    let tree = TempDir::new().unwrap();
+    fill(tree.path(), "secret", ["name"]);
+    for byte in [b'/', 0, b'.'] {
+        let image = Image::make(&["-t", "ext4", "-O", "encrypt,^metadata_csum"], "16M", Some(tree.path()));
+        let block = block_of(&image, "/secret", 0) * 4096;
+        let content = image.bytes(block, 4096);
+        let at = content.windows(4).position(|bytes| bytes == b"name").unwrap();
+        image.patch(block + at as u64, &[byte; 4]);
+        let corrupt = list_some(&image.mount(), &walk(&image.mount(), "/secret"), 0, usize::MAX).1;
+        assert_eq!(corrupt.is_err(), byte != b'.', "the name is what a directory in the clear may not have");
+        add_flags(&image, "/secret", ENCRYPT);
+        let mounted = image.mount();
+        let node = walk(&mounted, "/secret");
+        assert_eq!(list_some(&mounted, &node, 0, usize::MAX).1, Err(Error::Encrypted));
+    }
+}
+
 #[test]
 fn what_is_no_directory_and_names_that_are_none() {
     if !have_tools() {

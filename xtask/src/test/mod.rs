@@ -10,7 +10,7 @@ mod tally;
 
 use crate::{Result, setup, workspace};
 use std::io::{BufRead, BufReader, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use tally::Tally;
 
@@ -44,21 +44,41 @@ fn run_all(args: &Args, tally: &mut Tally) -> Result {
     let metadata = workspace::metadata(&["--no-deps"])?;
     let target = &metadata.target_directory;
     std::fs::create_dir_all(target)?;
-    let skip_log = target.join(format!("skipped-tests-{}.log", std::process::id()));
-    std::fs::write(&skip_log, "")?;
+    let skip_log = SkipLog::new(target)?;
 
     let mut succeeded = run_tests(tests_of_all(), args, &skip_log, tally)?;
     for package in metadata.packages.iter().filter(|package| package.folder().join(INTERLEAVINGS).exists()) {
         succeeded &= run_tests(interleavings(&package.name), args, &skip_log, tally)?;
     }
 
-    tally.see_skip_log(&std::fs::read_to_string(&skip_log)?);
-    std::fs::remove_file(&skip_log)?;
     match (succeeded, tally.failed(), tally.ran()) {
         (true, 0, 1..) => Ok(()),
         (_, 1.., _) => Err("there are tests that failed".into()),
         (false, 0, _) => Err("cargo test failed, see above".into()),
         (true, 0, 0) => Err("no test ran".into()),
+    }
+}
+
+/// The file in which tests note that they skipped themselves; gone when dropped.
+struct SkipLog(PathBuf);
+
+impl SkipLog {
+    fn new(folder: &Path) -> Result<SkipLog> {
+        let path = folder.join(format!("skipped-tests-{}.log", std::process::id()));
+        std::fs::write(&path, "")?;
+        Ok(SkipLog(path))
+    }
+
+    /// What stands behind the first `seen` bytes.
+    fn behind(&self, seen: usize) -> Result<String> {
+        let log = std::fs::read(&self.0)?;
+        Ok(String::from_utf8_lossy(log.get(seen..).unwrap_or_default()).into_owned())
+    }
+}
+
+impl Drop for SkipLog {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
     }
 }
 
@@ -77,23 +97,29 @@ fn interleavings(package: &str) -> Command {
 }
 
 /// Runs one `cargo test`, passes its output on and counts. Gives whether it succeeded.
-fn run_tests(mut command: Command, args: &Args, skip_log: &Path, tally: &mut Tally) -> Result<bool> {
+fn run_tests(mut command: Command, args: &Args, skip_log: &SkipLog, tally: &mut Tally) -> Result<bool> {
     command.arg("--").args(&args.arguments);
-    command.env("PATH", setup::search_path()).env("RUMPCAP_SKIP_LOG", skip_log);
+    command.env("PATH", setup::search_path()).env("RUMPCAP_SKIP_LOG", &skip_log.0);
     let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
     if let Some(output) = child.stdout.take() {
-        pass_on(&mut BufReader::new(output), tally)?;
+        pass_on(&mut BufReader::new(output), skip_log, tally)?;
     }
     Ok(child.wait()?.success())
 }
 
-/// Copies lines to stdout as they come. Test programs may print bytes that are no UTF-8.
-fn pass_on(output: &mut impl BufRead, tally: &mut Tally) -> Result {
+/// Copies lines to stdout as they come. Test programs may print bytes that are no UTF-8. When a program has told its
+/// result, all of its tests have ended, and what they noted in the log is theirs.
+fn pass_on(output: &mut impl BufRead, skip_log: &SkipLog, tally: &mut Tally) -> Result {
     let mut line = Vec::new();
     let mut stdout = std::io::stdout().lock();
+    let mut seen = skip_log.behind(0)?.len();
     while output.read_until(b'\n', &mut line)? > 0 {
         stdout.write_all(&line)?;
-        tally.see_line(String::from_utf8_lossy(&line).trim_end());
+        if tally.see_line(String::from_utf8_lossy(&line).trim_end()) {
+            let log = skip_log.behind(seen)?;
+            seen += log.len();
+            tally.see_skip_log(&log);
+        }
         line.clear();
     }
     tally.close();

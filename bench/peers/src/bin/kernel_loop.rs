@@ -7,37 +7,36 @@ use std::fs::File;
 use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
-use std::path::PathBuf;
-use std::process::Command;
+use std::path::Path;
+use std::process::{Command, Stdio};
 
+/// A mount that only this process has: it is detached at once, and goes with its last open file, however the process ends.
 struct Mounted {
-    folder: PathBuf,
+    root: OwnedFd,
     big: Option<File>,
 }
 
 impl Mounted {
-    fn new(image: &std::path::Path) -> Result<Mounted, String> {
+    fn new(image: &Path) -> Result<Mounted, String> {
         let folder = std::env::temp_dir().join(format!("rumpcap-bench-mount-{}", std::process::id()));
         std::fs::create_dir_all(&folder).map_err(|e| e.to_string())?;
-        let mounted = Mounted { folder, big: None };
-        let status = Command::new("mount")
-            .args(["-t", "ext4", "-o", "ro,loop"])
-            .arg(image)
-            .arg(&mounted.folder)
-            .status();
-        match status {
-            Ok(status) if status.success() => Ok(mounted),
-            other => Err(format!("mount: {other:?}")),
-        }
+        let mounted =
+            run_quietly(Command::new("mount").args(["-t", "ext4", "-o", "ro,loop"]).arg(image).arg(&folder));
+        let root = mounted.and_then(|()| {
+            let root = rustix::fs::open(&folder, OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty());
+            run_quietly(Command::new("umount").arg("--lazy").arg(&folder))?;
+            root.map_err(|e| e.to_string())
+        });
+        // An empty folder left behind harms nobody.
+        let _ = std::fs::remove_dir(&folder);
+        Ok(Mounted { root: root?, big: None })
     }
 }
 
-impl Drop for Mounted {
-    fn drop(&mut self) {
-        self.big = None;
-        // Nothing more can be done about a mount that does not go.
-        let _ = Command::new("umount").arg(&self.folder).status();
-        let _ = std::fs::remove_dir(&self.folder);
+fn run_quietly(command: &mut Command) -> Result<(), String> {
+    match command.stderr(Stdio::null()).status() {
+        Ok(status) if status.success() => Ok(()),
+        other => Err(format!("{:?}: {other:?}", command.get_program())),
     }
 }
 
@@ -70,13 +69,13 @@ fn walk_folder(folder: &OwnedFd, seen: &mut Seen) -> Result<(), String> {
 
 impl Subject for Mounted {
     fn walk(&mut self, seen: &mut Seen) -> Result<(), String> {
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY;
-        let root = rustix::fs::open(&self.folder, flags, Mode::empty()).map_err(|e| e.to_string())?;
-        walk_folder(&root, seen)
+        walk_folder(&self.root, seen)
     }
 
     fn open_big(&mut self) -> Result<u64, String> {
-        let file = File::open(self.folder.join("big")).map_err(|e| e.to_string())?;
+        let file = rustix::fs::openat(&self.root, "big", OFlags::RDONLY, Mode::empty())
+            .map_err(|e| e.to_string())?;
+        let file = File::from(file);
         let len_bytes = file.metadata().map_err(|e| e.to_string())?.len();
         self.big = Some(file);
         Ok(len_bytes)

@@ -3,6 +3,7 @@
 
 use super::*;
 use crate::{FileDevice, MemoryDevice};
+use rumpcap_testing::skip::skip;
 use std::io::{IoSliceMut, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -14,7 +15,7 @@ fn sfdisk(image: &Path, arguments: &[&str], script: &str) -> Option<String> {
     let mut command = Command::new("sfdisk");
     command.args(arguments).arg(image).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let Ok(mut child) = command.spawn() else {
-        eprintln!("skipped: no sfdisk (Debian: fdisk)");
+        skip("no sfdisk (Debian: fdisk)");
         return None;
     };
     child.stdin.take().unwrap().write_all(script.as_bytes()).unwrap();
@@ -97,7 +98,7 @@ impl Loop {
         let attach = ["--find", "--show", "--sector-size", "4096"];
         let output = Command::new("losetup").args(attach).arg(image).output().ok()?;
         if !output.status.success() {
-            eprintln!("skipped: no loop device: {}", String::from_utf8_lossy(&output.stderr));
+            skip("no loop devices");
             return None;
         }
         Some(Loop(String::from_utf8(output.stdout).unwrap().trim().to_owned()))

@@ -30,7 +30,7 @@ pub(super) fn correlated_pages(resident: u32) -> u32 {
 #[derive(Clone, Copy, zerocopy::FromZeros)]
 #[repr(C)]
 pub(crate) struct GhostEntry {
-    /// The upper half of the key, with the lowest bit set.
+    /// The upper half of the key, its lowest two bits replaced by why it is remembered.
     name: u32,
     /// When it went, in pages that went out of the small queue.
     when: u32,
@@ -41,6 +41,15 @@ fn use_up(view: &View<'_>, frame: u32) -> bool {
     let references = view.page(frame).references.load(Relaxed);
     view.page(frame).references.store(references.saturating_sub(1), Relaxed);
     references == 0 && view.page(frame).try_evict()
+}
+
+/// Why a page is remembered: the lowest two bits of a ghost's name, not 0.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ghost {
+    /// It was here, and went out of the small queue: more memory would have kept it.
+    Left = 1,
+    /// It was asked for, and not let in.
+    Asked = 2,
 }
 
 pub(crate) struct S3Fifo {
@@ -61,7 +70,7 @@ impl S3Fifo {
     }
 
     pub(super) fn insert(&mut self, view: &mut View<'_>, frame: u32, key: u64) {
-        let place = if self.recall(key) { Place::Main } else { Place::Small };
+        let place = if self.recall(key).is_some() { Place::Main } else { Place::Small };
         self.push(view, frame, place);
     }
 
@@ -135,34 +144,35 @@ impl S3Fifo {
 
     fn ghost(&mut self, key: u64) -> (&mut GhostEntry, u32) {
         let at = key as usize & (self.ghosts.len() - 1);
-        (&mut self.ghosts[at], (key >> 32) as u32 | 1)
+        (&mut self.ghosts[at], (key >> 32) as u32 & !3)
     }
 
     fn remember(&mut self, view: &View<'_>, frame: u32) {
         let (object, index) = view.page(frame).identity();
-        self.note(view.table.mix(object, index));
+        self.note(view.table.mix(object, index), Ghost::Left);
     }
 
-    fn note(&mut self, key: u64) {
+    fn note(&mut self, key: u64, why: Ghost) {
         self.departures = self.departures.wrapping_add(1);
         let when = self.departures;
         let (ghost, name) = self.ghost(key);
-        *ghost = GhostEntry { name, when };
+        *ghost = GhostEntry { name: name | why as u32, when };
     }
 
-    /// A page that is not let in at its first request leaves as if it had passed through the small queue.
+    /// A page that is not let in at its first request is remembered as if it had passed through the small queue.
     pub(super) fn asked_lately(&mut self, key: u64) -> bool {
-        let asked = self.recall(key);
+        let asked = self.recall(key).is_some();
         if !asked {
-            self.note(key);
+            self.note(key, Ghost::Asked);
         }
         asked
     }
 
-    /// Whether the page went out of the small queue not long ago.
-    pub(super) fn recall(&mut self, key: u64) -> bool {
+    /// Whether and why the page is remembered.
+    pub(super) fn recall(&mut self, key: u64) -> Option<Ghost> {
         let (now, memory) = (self.departures, self.memory);
         let (ghost, name) = self.ghost(key);
-        ghost.name == name && now.wrapping_sub(ghost.when) <= memory
+        let is_young = now.wrapping_sub(ghost.when) <= memory;
+        [Ghost::Left, Ghost::Asked].into_iter().find(|why| is_young && ghost.name == name | *why as u32)
     }
 }

@@ -1,5 +1,6 @@
 //! An image with one of everything, its mount, and running the command and its models.
 
+use rumpcap_testing::skip::skip;
 use rustix::fs::{AtFlags, CWD, FileType, Mode, Timespec, Timestamps};
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -78,12 +79,12 @@ pub fn mounted(test: &str) -> Option<Mounted> {
     let image = match IMAGE.get_or_init(build_image) {
         Ok(image) => image.clone(),
         Err(reason) => {
-            eprintln!("skipped: {reason}");
+            skip(reason);
             return None;
         }
     };
     let root = scratch(&format!("mnt-{test}"));
-    mount(&image, &root, "ro,loop").map_err(|e| eprintln!("skipped: {e}")).ok()?;
+    mount(&image, &root, "ro,loop").map_err(|e| skip(&e)).ok()?;
     Some(Mounted { image, root })
 }
 

@@ -1,6 +1,7 @@
 //! Disk images with partitions, made by sfdisk.
 
 use crate::fixture::{rumpcap, scratch, tool};
+use rumpcap_testing::skip::skip;
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io::Write;
@@ -20,7 +21,7 @@ fn disk(name: &str, label: &str, with: &[u64]) -> Option<PathBuf> {
     let mut sfdisk = match Command::new("sfdisk").arg("-q").arg(&image).stdin(Stdio::piped()).spawn() {
         Ok(child) => child,
         Err(e) => {
-            eprintln!("skipped: sfdisk: {e}");
+            skip(&format!("sfdisk: {e}"));
             return None;
         }
     };

@@ -1,6 +1,7 @@
 //! What a person sees: quoting and columns on a terminal. `script` gives the command one.
 
 use crate::fixture::{RUMPCAP, mounted};
+use rumpcap_testing::skip::skip;
 use std::process::Command;
 
 /// Runs `rumpcap ARGS` on a terminal of 80 columns; `None`, with the reason printed, where there is no `script`.
@@ -11,7 +12,7 @@ fn on_terminal(args: &str) -> Option<String> {
     match command.env_remove("LS_COLORS").env_remove("NO_COLOR").output() {
         Ok(out) => Some(String::from_utf8_lossy(&out.stdout).replace("\r\n", "\n")),
         Err(e) => {
-            eprintln!("skipped: script: {e}");
+            skip(&format!("script: {e}"));
             None
         }
     }

@@ -4,6 +4,7 @@
 use crate::support::{Image, Mounted};
 use core::ops::ControlFlow;
 use rumpcap_host::Result;
+use rumpcap_testing::skip::skip;
 use rumpcap_vfs::{DirCookie, FileKind, FileSystem, InodeNo, Node};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -148,7 +149,7 @@ impl KernelMount {
         mount.args(["-t", "ext4", "-o", "loop"]).arg(image.path()).arg(directory.path());
         let output = mount.output().expect("mount runs");
         if !output.status.success() {
-            println!("skipped: no loop mount: {}", String::from_utf8_lossy(&output.stderr).trim());
+            skip("no loop mounts");
             return None;
         }
         Some(KernelMount { directory })

@@ -3,9 +3,11 @@
 use rumpcap_ext4::journal::{Geometry, Run};
 use rumpcap_host::{Error, Result};
 use rumpcap_testing::{loop_mount, skip};
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
-use std::sync::OnceLock;
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 /// Runs a tool of the host; its standard output.
 pub fn run(program: &str, arguments: &[&str]) -> String {
@@ -16,8 +18,21 @@ pub fn run(program: &str, arguments: &[&str]) -> String {
 
 /// As [`run`], whatever its exit code.
 pub fn run_any(program: &str, arguments: &[&str]) -> Output {
-    let found = Command::new(program).args(arguments).env("LC_ALL", "C").output();
-    found.unwrap_or_else(|e| panic!("{program}: {e}"))
+    let mut command = Command::new(program);
+    command.args(arguments).env("LC_ALL", "C").stdin(Stdio::null());
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let child = {
+        let _no_files_open = no_files_open();
+        command.spawn()
+    };
+    child.and_then(Child::wait_with_output).unwrap_or_else(|e| panic!("{program}: {e}"))
+}
+
+/// Held while a process is started, and by tests that have files of a mounted image open. A new process has copies of
+/// all open files for a moment; a file that is deleted in it is an orphan, which e2fsck and the kernel clean up.
+pub fn no_files_open() -> MutexGuard<'static, ()> {
+    static LOCK: Mutex<()> = Mutex::new(());
+    LOCK.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn text(output: &Output) -> String {
@@ -30,7 +45,10 @@ pub fn path_text(path: &Path) -> &str {
 
 /// Whether loop mounts work here: as root on most machines, but not in every container. Else the test is skipped.
 pub fn can_mount() -> bool {
-    let answer = loop_mount::available();
+    let answer = {
+        let _no_files_open = no_files_open();
+        loop_mount::available()
+    };
     if !answer {
         skip::skip("needs root and loop devices");
     }
@@ -69,12 +87,18 @@ impl Image {
         copy
     }
 
-    /// Takes the image as it is now as the image to test, as if the power had failed.
+    /// Takes the image as it is now as the image to test, as if the power had failed. The kernel may be writing blocks
+    /// home at this time; a copy counts when nothing changed until it was whole.
     pub fn crash(&self) -> Image {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("image");
-        run("cp", &["--sparse=always", path_text(&self.path), path_text(&path)]);
-        Image::at(directory, path)
+        for _ in 0..50 {
+            run("cp", &["--sparse=always", path_text(&self.path), path_text(&path)]);
+            if run_any("cmp", &["--quiet", path_text(&self.path), path_text(&path)]).status.success() {
+                return Image::at(directory, path);
+            }
+        }
+        panic!("the image never came to rest");
     }
 
     /// Sends commands to debugfs, which writes to the image.
@@ -176,6 +200,9 @@ impl Drop for Loop {
     }
 }
 
+/// No commits but those that a test asks for.
+const NO_TIMER: &str = "commit=900";
+
 /// An image mounted by the kernel; unmounted when dropped.
 pub struct Mounted {
     pub root: PathBuf,
@@ -188,7 +215,8 @@ impl Mounted {
         let root = image.with_extension("mount");
         std::fs::create_dir_all(&root).unwrap();
         let device = Loop::new(image);
-        let output = run_any("mount", &["-o", options, &device.device, path_text(&root)]);
+        let output =
+            run_any("mount", &["-o", &format!("{options},{NO_TIMER}"), &device.device, path_text(&root)]);
         if !output.status.success() {
             return Err(text(&output));
         }
@@ -199,14 +227,26 @@ impl Mounted {
         Mounted::try_new(image, options).unwrap_or_else(|e| panic!("mount -o {options}: {e}"))
     }
 
-    /// Commits what was done under `path` to the journal, without writing it where it belongs.
+    /// Commits all that was done to the journal, without writing it where it belongs.
+    ///
+    /// Syncing a file commits the transaction that changed it last, which may be an older one than the running: so the root
+    /// is changed first. What is left running could be the second half of a deletion, an orphan to e2fsck.
     pub fn commit(&self) {
-        std::fs::File::open(&self.root).unwrap().sync_all().unwrap();
+        let root = std::fs::File::open(&self.root).unwrap();
+        let mode = root.metadata().unwrap().permissions().mode();
+        root.set_permissions(Permissions::from_mode(mode ^ 0o004)).unwrap();
+        root.sync_all().unwrap();
     }
 }
 
 impl Drop for Mounted {
     fn drop(&mut self) {
-        run_any("umount", &[path_text(&self.root)]);
+        for _ in 0..100 {
+            if run_any("umount", &[path_text(&self.root)]).status.success() {
+                return;
+            }
+            // Somebody looks at it right now.
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
     }
 }

@@ -6,13 +6,14 @@ mod image;
 mod oracle;
 mod written;
 
-use image::{Image, Mounted, can_mount};
+use image::{Image, Mounted, can_mount, no_files_open};
 use oracle::{check, check_against_kernel};
 use std::path::Path;
 
 /// Makes directories and files, so that there is metadata of every kind; then deletes some, so that blocks are revoked,
 /// and makes others, so that revoked blocks are used again. Commits between the steps.
 fn work(mounted: &Mounted, round: usize) {
+    let _files_open = no_files_open();
     let root = mounted.root.join(format!("round{round}"));
     std::fs::create_dir(&root).unwrap();
     for directory in 0..40 {

@@ -77,19 +77,20 @@ pub fn check(image: &Image) -> Recovery {
         let said = said.unwrap();
         assert_eq!(Recovery { passes: said.passes, ..recovery }, said);
     }
-    let theirs = by_e2fsck(image);
-    assert_eq!(differences(image, &ours, &theirs), [0; 0], "against e2fsck");
+    let (theirs, said) = by_e2fsck(image);
+    let differing = differences(image, &ours, &theirs);
+    assert_eq!(differing, [0; 0], "against e2fsck, which said {said}; we {recovery:?}");
     check_super_block(&ours, &theirs);
     check_idempotent(image, &ours);
     recovery
 }
 
 /// What e2fsck makes of the journal and only of it.
-fn by_e2fsck(image: &Image) -> FileDevice {
+fn by_e2fsck(image: &Image) -> (FileDevice, String) {
     let copy = image.copy("e2fsck");
     let output = run_any("e2fsck", &["-fy", "-E", "journal_only", path_text(&copy)]);
     assert!(output.status.code().is_some_and(|code| code < 4), "{output:?}");
-    FileDevice::open(&copy).unwrap()
+    (FileDevice::open(&copy).unwrap(), String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 /// What the kernel makes of it. Without orphans, a read-only mount changes nothing else.

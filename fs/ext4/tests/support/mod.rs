@@ -6,6 +6,7 @@
 use rumpcap_block::{BlockDevice, FileDevice};
 use rumpcap_ext4::{Ext4, MAX_PINS, Options};
 use rumpcap_host::Result;
+use rumpcap_testing::skip::skip;
 use rumpcap_vfs::{Extent, FileSystem, InodeNo, Node};
 use rumpcap_vm::{BootOptions, Reservation, Vm};
 use std::collections::BTreeMap;
@@ -20,7 +21,7 @@ pub fn have_tools() -> bool {
     let there = |tool: &str| Command::new(tool).arg("-V").output().is_ok();
     let all = there("mke2fs") && there("debugfs") && there("dumpe2fs");
     if !all {
-        println!("skipped: e2fsprogs (mke2fs, debugfs, dumpe2fs) is not installed");
+        skip("e2fsprogs (mke2fs, debugfs, dumpe2fs) is not installed");
     }
     all
 }
