@@ -181,7 +181,11 @@ fn encrypted_names_of_any_bytes_are_encrypted_names() {
     let tree = TempDir::new().unwrap();
     fill(tree.path(), "secret", ["name"]);
     for byte in [b'/', 0, b'.'] {
-        let image = Image::make(&["-t", "ext4", "-O", "encrypt,^metadata_csum"], "16M", Some(tree.path()));
+        let image = Image::make(
+            &["-t", "ext4", "-b", "4096", "-O", "encrypt,^metadata_csum"],
+            "16M",
+            Some(tree.path()),
+        );
         let block = block_of(&image, "/secret", 0) * 4096;
         let content = image.bytes(block, 4096);
         let at = content.windows(4).position(|bytes| bytes == b"name").unwrap();
