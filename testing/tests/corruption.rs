@@ -21,7 +21,7 @@ use std::time::Duration;
 static ALLOCATOR: CountingAllocator = CountingAllocator;
 
 /// Images of each base; ten thousand and more altogether.
-const COUNT: u64 = 900;
+const COUNT: u64 = 1000;
 /// What the process may have on the heap for one image on each of its threads: the library's handles, paths and values
 /// of attributes (64 KiB each at most), and the test's own.
 const HEAP_BYTES: u64 = 48 << 20;
