@@ -125,3 +125,59 @@ impl PageTable {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::region::Cutter;
+    use proptest::prelude::*;
+    use std::collections::HashMap;
+
+    const FRAMES: usize = 24;
+
+    fn table() -> PageTable {
+        let mut cutter = Cutter::new(64 << 10).unwrap();
+        // Few buckets, so that chains are long.
+        PageTable::new(cutter.table(FRAMES), cutter.table(8))
+    }
+
+    proptest! {
+        /// Against a map: pages are found by identity while they are in the hash, and never another.
+        #[test]
+        fn behaves_like_a_map(steps in proptest::collection::vec((0u8..3, 0u32..3, 0u64..40), 0..300)) {
+            let table = table();
+            let mut model: HashMap<(u32, u64), u32> = HashMap::new();
+            for (step, object, index) in steps {
+                let (key, place) = ((object, index), PageIndex(index));
+                let free = (0..FRAMES as u32).find(|frame| !model.values().any(|used| used == frame));
+                match (step, model.get(&key).copied(), free) {
+                    (0, None, Some(frame)) => {
+                        table.page(FrameNo(frame)).begin(object, place);
+                        table.insert(FrameNo(frame));
+                        prop_assert!(matches!(table.find(object, place), Found::Busy(FrameNo(f)) if f == frame));
+                        table.page(FrameNo(frame)).finish(0);
+                        model.insert(key, frame);
+                    }
+                    (1, Some(frame), _) => {
+                        prop_assert!(table.page(FrameNo(frame)).try_evict());
+                        table.remove(FrameNo(frame));
+                        model.remove(&key);
+                    }
+                    _ => {}
+                }
+                for object in 0..3 {
+                    let expected = model.get(&(object, index)).copied();
+                    let found = match table.find_locked(object, place) {
+                        Found::Pinned(frame) => {
+                            table.page(frame).unpin();
+                            Some(frame.0)
+                        }
+                        _ => None,
+                    };
+                    prop_assert_eq!(found, expected);
+                    prop_assert_eq!(table.contains(object, place), expected.is_some());
+                }
+            }
+        }
+    }
+}
