@@ -12,6 +12,16 @@ use std::io::{Read, Seek, SeekFrom};
 const READ_AHEAD_PAGES: u32 = 31;
 
 /// A part of a file: bytes on the device, or a hole.
+///
+/// ```no_run
+/// # fn f(file: &rumpcap::File) -> rumpcap::Result<()> {
+/// let mut at = 0;
+/// while let Some(segment) = file.segment_at(at)? {
+///     println!("{} bytes of {}", segment.len_bytes, if segment.hole { "hole" } else { "data" });
+///     at += segment.len_bytes;
+/// }
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Segment {
     /// First byte in the file.
@@ -41,6 +51,14 @@ pub struct File {
 }
 
 /// Bytes of a page that the kernel lends without copying. They count as wired memory while they are held.
+///
+/// ```no_run
+/// # fn f(file: &rumpcap::File) -> rumpcap::Result<()> {
+/// if let Some(bytes) = file.lend(0)? {
+///     println!("begins with {:02x?}", &bytes[..bytes.len().min(4)]);
+/// }
+/// # Ok(()) }
+/// ```
 pub struct Lease {
     page: PageLease,
     range: core::ops::Range<usize>,

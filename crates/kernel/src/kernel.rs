@@ -20,6 +20,13 @@ pub struct Kernel {
 }
 
 /// What a kernel is booted with.
+///
+/// ```
+/// use rumpcap::{Daemon, Kernel, PolicyKind};
+/// let builder = Kernel::builder().memory_limit(512 << 10).policy(PolicyKind::Lru).daemon(Daemon::Inline);
+/// assert_eq!(builder.boot()?.memory_report().limit_bytes, 512 << 10);
+/// # Ok::<(), rumpcap::Error>(())
+/// ```
 #[derive(Clone, Default)]
 pub struct Builder {
     options: BootOptions,

@@ -3,6 +3,16 @@
 use rumpcap_vfs::{Attributes, FileKind, Timestamp};
 
 /// The type of a file.
+///
+/// ```no_run
+/// # fn f(mount: &rumpcap::Mount) -> rumpcap::Result<()> {
+/// use rumpcap::FileKind;
+/// match mount.symlink_metadata("/dev/console")?.file_type().kind() {
+///     FileKind::CharDevice => println!("a device"),
+///     kind => println!("{kind:?}"),
+/// }
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct FileType(pub(crate) FileKind);
 
@@ -26,6 +36,14 @@ impl FileType {
 }
 
 /// What is known of a file.
+///
+/// ```no_run
+/// # fn f(mount: &rumpcap::Mount) -> rumpcap::Result<()> {
+/// let metadata = mount.symlink_metadata("/etc/passwd")?;
+/// println!("{:o} {}:{} {} bytes", metadata.mode(), metadata.uid(), metadata.gid(), metadata.len());
+/// println!("changed at {} s, {} hard links", metadata.modified().seconds, metadata.nlink());
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Metadata(pub(crate) Attributes);
 

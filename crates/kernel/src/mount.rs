@@ -14,6 +14,12 @@ use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 /// How a file system is mounted.
+///
+/// ```
+/// use rumpcap::MountOptions;
+/// let options = MountOptions { ignore_journal: true, ..MountOptions::default() };
+/// # let _ = options;
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct MountOptions {
     /// Where temporary files (the overlay that a journal is replayed into) are made; the host's default if `None`.
@@ -25,6 +31,16 @@ pub struct MountOptions {
 }
 
 /// What a mount says of itself: for people, in order.
+///
+/// ```no_run
+/// # fn f(mount: &rumpcap::Mount) -> rumpcap::Result<()> {
+/// let info = mount.info()?;
+/// println!("{} {} ({})", info.kind, info.uuid, info.features.join(" "));
+/// for warning in &info.warnings {
+///     eprintln!("{warning}");
+/// }
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct FileSystemInfo {
     /// `ext2`, `ext3`, `ext4`.
@@ -44,6 +60,17 @@ pub struct FileSystemInfo {
 /// A mounted file system. Cheap to clone; the last clone, file or walk of it unmounts.
 ///
 /// Paths are relative to the mount's root, whether they begin with `/` or not; `..` never leads out of it.
+///
+/// ```no_run
+/// # fn f(mount: &rumpcap::Mount) -> rumpcap::Result<()> {
+/// println!("{} blocks free", mount.stat_fs()?.blocks_free);
+/// println!("{} -> {}", "/etc/mtab", mount.read_link("/etc/mtab")?.display());
+/// let ino = mount.metadata("/usr/bin/ping")?.ino();
+/// for (name, value) in mount.xattrs_ino(ino)? {
+///     println!("{} ({} bytes)", String::from_utf8_lossy(&name), value.len());
+/// }
+/// # Ok(()) }
+/// ```
 #[derive(Clone)]
 pub struct Mount(Arc<Inner>);
 

@@ -25,6 +25,17 @@ pub struct ReadDir {
 }
 
 /// One entry.
+///
+/// ```no_run
+/// # fn f(mount: &rumpcap::Mount) -> rumpcap::Result<()> {
+/// for entry in mount.read_dir("/home")? {
+///     let entry = entry?;
+///     if entry.file_type()?.is_dir() {
+///         println!("{} (inode {})", entry.file_name().display(), entry.ino());
+///     }
+/// }
+/// # Ok(()) }
+/// ```
 pub struct DirEntry {
     mount: Mount,
     name: OsString,

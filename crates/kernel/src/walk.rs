@@ -86,6 +86,19 @@ struct Subdirectories {
 }
 
 /// An entry of a walk; lends its path.
+///
+/// ```no_run
+/// # fn f(mount: &rumpcap::Mount) -> Result<(), Box<dyn std::error::Error>> {
+/// let mut walk = mount.walk("/etc")?;
+/// while let Some(entry) = walk.next_entry()? {
+///     if entry.metadata().is_file() {
+///         let mut first = [0; 2];
+///         let n = entry.open()?.read_at(&mut first, 0)?;
+///         println!("{} {:?}", entry.path().display(), &first[..n]);
+///     }
+/// }
+/// # Ok(()) }
+/// ```
 pub struct WalkEntry<'a> {
     mount: &'a Mount,
     path: &'a Path,
