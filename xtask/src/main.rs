@@ -17,7 +17,7 @@ mod workspace;
 
 use clap::{Parser, Subcommand};
 
-/// What a task gives: nothing, or why it failed, in words for the user.
+/// What a task gives: nothing, or why it failed, in words for the user; empty when the task has said it.
 pub(crate) type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error>>;
 
 /// Tasks of the rumpcap repository.
@@ -53,7 +53,10 @@ fn main() -> std::process::ExitCode {
     match done {
         Ok(()) => std::process::ExitCode::SUCCESS,
         Err(why) => {
-            eprintln!("xtask: {why}");
+            let why = why.to_string();
+            if !why.is_empty() {
+                eprintln!("xtask: {why}");
+            }
             std::process::ExitCode::FAILURE
         }
     }

@@ -37,7 +37,8 @@ pub(crate) fn run(args: &Args) -> Result {
         eprintln!("xtask: {why}");
     }
     println!("{tally}");
-    ran.map_err(|_| "the tests did not pass".into())
+    // Said above: nothing may follow the last line, on stderr neither.
+    ran.map_err(|_| "".into())
 }
 
 fn run_all(args: &Args, tally: &mut Tally) -> Result {
