@@ -28,8 +28,8 @@ impl Region {
         self.0.as_mut_ptr()
     }
 
-    /// Commits a part of the region at once, which costs a third of being asked for each of its pages when they are first
-    /// touched. A host that does not know this commits them then.
+    /// Commits a part of the region at once, which saves a page fault for each of its pages when they are first touched. A
+    /// host that does not know this commits them then.
     pub fn populate(&self, offset_bytes: usize, len_bytes: usize) {
         let _ = self.0.advise_range(memmap2::Advice::PopulateWrite, offset_bytes, len_bytes);
     }

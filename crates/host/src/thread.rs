@@ -9,8 +9,8 @@ use std::thread as imp;
 /// A thread of the host, to be joined.
 pub struct Thread(imp::JoinHandle<()>);
 
-/// Stack of a kernel thread, in bytes. The pagedaemon's deepest path (round, pager put, vectored write with
-/// 32 segments of 16 bytes) takes under 8 KiB; glibc's own minimum and guard are 16 KiB and a page.
+/// Stack of a kernel thread, in bytes: four times the minimum of the C library, 16 KiB. The pagedaemon keeps lists of at most 8
+/// references on it and does not recurse.
 const STACK_BYTES: usize = 64 * 1024;
 
 /// Starts a thread that runs `body`. Allocates: for boot only.

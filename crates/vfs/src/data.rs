@@ -27,8 +27,8 @@ use rumpcap_vm::{
 };
 use std::io::IoSliceMut;
 
-/// Pieces of at least this many contiguous bytes are read straight into the caller's buffer. Four pages: there, one copy
-/// more and the frames' bookkeeping cost as much as what a cached page could save.
+/// Pieces of at least this many contiguous bytes are read straight into the caller's buffer. Four pages: a
+/// request of several pages is a copy or a scan more often than a structure that is looked at again.
 pub const DIRECT_READ_BYTES: usize = 4 * PAGE_SIZE;
 
 /// Parts of one page: its blocks are at least 1 KiB.

@@ -16,8 +16,8 @@ const SHARE: usize = 64;
 /// Items that one call of the daemon takes.
 const RECLAIM_ITEMS: usize = 64;
 
-/// Longest name that is kept, in bytes: 98 % of the names of a system's /usr are shorter, and an entry stays below 100
-/// bytes.
+/// Longest name that is kept, in bytes: 88 % of the names of a system's /usr (133,244 counted) are no longer, and an entry
+/// stays below 100 bytes.
 const NAME_MAX_CACHED: usize = 39;
 
 #[derive(Clone, Copy)]

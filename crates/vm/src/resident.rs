@@ -21,7 +21,7 @@ use crate::region::Table;
 const SELF_RECYCLE_LOOKS: u32 = 2 * crate::gate::LARGEST;
 
 /// Frames that are taken without asking whether they help: 4 MiB. A frame that was never touched costs the host a page
-/// fault and a cleared page, as much as reading two pages from its cache; a recycled one is in the processor's caches.
+/// fault and a cleared page, which was more than reading a page from its cache; a recycled one is in the processor's caches.
 const EASY_FRAMES: u32 = 1024;
 
 pub(crate) struct Resident {

@@ -114,7 +114,6 @@ fn file_system_text(session: &mut Session, found: &Found) -> Run {
     line(session, "uuid", &info.uuid)?;
     line(session, "features", &info.features.join(" "))?;
     if let Some(s) = &found.sizes {
-        line(session, "block size", &s.block_size.to_string())?;
         line(
             session,
             "blocks",
