@@ -35,6 +35,15 @@ impl Thread {
     }
 }
 
+/// Number of the processor that the caller runs on, or ran on a moment ago: for counters that threads should not share.
+/// A model checker's threads are all on the first.
+pub fn processor() -> usize {
+    #[cfg(all(target_os = "linux", not(feature = "shuttle")))]
+    return rustix::thread::sched_getcpu();
+    #[cfg(not(all(target_os = "linux", not(feature = "shuttle"))))]
+    0
+}
+
 /// Gives the processor to another thread.
 pub fn yield_now() {
     crate::sync::yield_now();
