@@ -36,11 +36,13 @@ impl Thread {
 }
 
 /// Number of the processor that the caller runs on, or ran on a moment ago: for counters that threads should not share.
-/// A model checker's threads are all on the first.
+/// Each of a model checker's threads is on a processor of its own.
 pub fn processor() -> usize {
+    #[cfg(feature = "shuttle")]
+    return imp::current().id().into();
     #[cfg(all(target_os = "linux", not(feature = "shuttle")))]
     return rustix::thread::sched_getcpu();
-    #[cfg(not(all(target_os = "linux", not(feature = "shuttle"))))]
+    #[cfg(not(any(target_os = "linux", feature = "shuttle")))]
     0
 }
 

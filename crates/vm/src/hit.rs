@@ -98,3 +98,100 @@ impl Vm {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::page::PAGE_SIZE;
+    use crate::{BootOptions, BusyPages, Daemon, Pager};
+    use rumpcap_host::Result;
+    use rumpcap_host::sync::Arc;
+
+    /// Fills pages with one byte.
+    struct Fill(u8);
+
+    impl Pager for Fill {
+        fn get(&self, pages: &mut BusyPages<'_>) -> Result<()> {
+            pages.page_mut(0).fill(self.0);
+            Ok(())
+        }
+    }
+
+    fn boot() -> Arc<Vm> {
+        let limit_bytes = Some(256 << 10);
+        Vm::boot(BootOptions { limit_bytes, daemon: Daemon::Inline, ..Default::default() }).unwrap()
+    }
+
+    fn page_in(vm: &Vm, object: ObjectId, byte: u8) {
+        let r = vm.reserve(1);
+        let page = vm.page(&r, object, PageIndex(0), 0, &Fill(byte)).unwrap();
+        assert_eq!(page[0], byte);
+    }
+
+    #[test]
+    fn what_is_there_is_copied_and_counted_and_what_is_not_is_not() {
+        let vm = boot();
+        let object = vm.create_object().unwrap();
+        let (hint, mut out) = (vm.hint(object), [0; 100]);
+        assert!(!vm.copy_resident(hint, PageIndex(0), 0, &mut out));
+        assert!(!vm.copy_resident(ObjectHint::NONE, PageIndex(0), 0, &mut out));
+        page_in(&vm, object, 7);
+        assert!(vm.copy_resident(ObjectHint::from_bits(hint.to_bits()), PageIndex(0), PAGE_SIZE - 100, &mut out));
+        assert_eq!(out, [7; 100]);
+        let report = vm.report();
+        assert_eq!((report.hits, report.lookups), (1, 2));
+    }
+
+    #[test]
+    fn a_copy_in_progress_keeps_its_page_and_a_second_on_the_same_processor_pins_it() {
+        let vm = boot();
+        let object = vm.create_object().unwrap();
+        page_in(&vm, object, 7);
+        let pages = || vm.report().pages_clean + vm.report().pages_pinned;
+        let first = vm.page_to_copy(object, PageIndex(0)).unwrap();
+        vm.daemon_round();
+        assert_eq!((pages(), vm.report().pages_pinned), (1, 0), "kept, and not by a pin");
+        // On the same processor unless this thread has just been moved; the page is kept either way.
+        let second = vm.page_to_copy(object, PageIndex(0)).unwrap();
+        vm.destroy_object(object);
+        assert_eq!((first[0], second[0]), (7, 7));
+        drop(first);
+        vm.daemon_round();
+        assert_eq!(pages(), 1);
+        drop(second);
+        vm.daemon_round();
+        assert_eq!(pages(), 0);
+    }
+
+    #[test]
+    fn nothing_is_copied_while_somebody_waits_for_a_frame() {
+        let vm = boot();
+        let object = vm.create_object().unwrap();
+        page_in(&vm, object, 7);
+        vm.frame_waiters.fetch_add(1, SeqCst);
+        assert!(!vm.copy_resident(vm.hint(object), PageIndex(0), 0, &mut [0; 8]));
+        vm.frame_waiters.fetch_sub(1, SeqCst);
+        assert!(vm.copy_resident(vm.hint(object), PageIndex(0), 0, &mut [0; 8]));
+    }
+
+    #[test]
+    fn a_hint_is_not_taken_for_a_later_object_of_the_same_identity() {
+        let vm = boot();
+        let object = vm.create_object().unwrap();
+        let hint = vm.hint(object);
+        vm.destroy_object(object);
+        let later = (0..=GENERATIONS)
+            .map(|_| {
+                let other = vm.create_object().unwrap();
+                if other != object {
+                    vm.destroy_object(other);
+                }
+                other
+            })
+            .find(|other| *other == object)
+            .expect("OB-2: identities come again");
+        page_in(&vm, later, 9);
+        assert!(!vm.copy_resident(hint, PageIndex(0), 0, &mut [0; 8]));
+        assert!(vm.copy_resident(vm.hint(later), PageIndex(0), 0, &mut [0; 8]));
+    }
+}
