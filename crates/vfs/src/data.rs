@@ -22,11 +22,11 @@ use crate::node::{FileKind, Node};
 use crate::open_file::OpenFile;
 use crate::vnode::VnodeRef;
 use arrayvec::ArrayVec;
+use core::cell::Cell;
 use rumpcap_host::{Error, Result};
 use rumpcap_vm::{
     BusyPages, DeviceObject, ObjectId, PAGE_SIZE, PageIndex, PageLease, PageRef, Pager, Reservation,
 };
-use core::cell::Cell;
 use std::io::IoSliceMut;
 
 /// Pieces of at least this many contiguous bytes are read straight into the caller's buffer. Four pages: a

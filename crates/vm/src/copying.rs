@@ -37,6 +37,8 @@ struct Slot {
 /// All slots of a kernel.
 pub(crate) struct Copies {
     slots: [Slot; SLOTS],
+    /// Evictions that gave way to a copy. Changes under the resident lock.
+    gave_way: AtomicU64,
 }
 
 /// The slot of this processor, owned (CO-2).
@@ -44,12 +46,9 @@ pub(crate) struct Announced<'a>(&'a Slot);
 
 impl Copies {
     pub(crate) fn new() -> Copies {
-        let slot = |_| Slot {
-            frame: AtomicU32::new(NONE),
-            copied: AtomicU64::new(0),
-            pinned: AtomicU64::new(0),
-        };
-        Copies { slots: core::array::from_fn(slot) }
+        let slot =
+            |_| Slot { frame: AtomicU32::new(NONE), copied: AtomicU64::new(0), pinned: AtomicU64::new(0) };
+        Copies { slots: core::array::from_fn(slot), gave_way: AtomicU64::new(0) }
     }
 
     fn slot(&self) -> &Slot {
@@ -62,14 +61,20 @@ impl Copies {
         slot.frame.compare_exchange(NONE, frame.0, SeqCst, Relaxed).is_ok().then_some(Announced(slot))
     }
 
-    /// Whether a copy from `frame` may be in progress (CO-1).
+    /// Whether a copy from `frame`, which its caller is about to evict, may be in progress (CO-1): then the eviction gives way.
+    /// The caller holds the resident lock.
     pub(crate) fn is_announced(&self, frame: FrameNo) -> bool {
-        self.slots.iter().any(|slot| slot.frame.load(SeqCst) == frame.0)
+        let announced = self.slots.iter().any(|slot| slot.frame.load(SeqCst) == frame.0);
+        if announced {
+            self.gave_way.store(self.gave_way() + 1, Relaxed);
+        }
+        announced
     }
 
-    /// Whether any copy is in progress.
-    pub(crate) fn is_any_announced(&self) -> bool {
-        self.slots.iter().any(|slot| slot.frame.load(SeqCst) != NONE)
+    /// Evictions that gave way to a copy. If it is another number behind an attempt to evict than before it, the attempt may
+    /// succeed in a moment: no wake-up tells when.
+    pub(crate) fn gave_way(&self) -> u64 {
+        self.gave_way.load(Relaxed)
     }
 
     /// Counts hits on pages that were pinned.

@@ -180,15 +180,18 @@ impl Vm {
     /// Frees a frame, or sleeps until one may be free. A copy in progress wakes nobody at its end, which is a few hundred
     /// instructions away; no new one begins (HI-2).
     fn sleep_until_freed<'a>(&'a self, mut resident: MutexGuard<'a, Resident>) -> MutexGuard<'a, Resident> {
-        while resident.evict_to_free(&self.table, 1) == 0 {
-            if !self.table.copies.is_any_announced() {
+        loop {
+            let gave_way = self.table.copies.gave_way();
+            if resident.evict_to_free(&self.table, 1) > 0 {
+                return resident;
+            }
+            if self.table.copies.gave_way() == gave_way {
                 return self.frame_freed.wait(resident);
             }
             drop(resident);
             thread::yield_now();
             resident = self.resident.lock();
         }
-        resident
     }
 
     /// Called behind everything that may have made a frame free: wakes those who wait for one.

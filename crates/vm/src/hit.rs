@@ -13,8 +13,8 @@
 //! Memory: none. Failure: none; what is not there is read through the gate.
 
 use crate::boot::Vm;
-use crate::object::{GENERATIONS, ObjectId};
 use crate::frames::PageToCopy;
+use crate::object::{GENERATIONS, ObjectId};
 use crate::page::PageIndex;
 use crate::page_table::Found;
 use core::sync::atomic::Ordering::{Acquire, SeqCst};
@@ -136,7 +136,12 @@ mod tests {
         assert!(!vm.copy_resident(hint, PageIndex(0), 0, &mut out));
         assert!(!vm.copy_resident(ObjectHint::NONE, PageIndex(0), 0, &mut out));
         page_in(&vm, object, 7);
-        assert!(vm.copy_resident(ObjectHint::from_bits(hint.to_bits()), PageIndex(0), PAGE_SIZE - 100, &mut out));
+        assert!(vm.copy_resident(
+            ObjectHint::from_bits(hint.to_bits()),
+            PageIndex(0),
+            PAGE_SIZE - 100,
+            &mut out
+        ));
         assert_eq!(out, [7; 100]);
         let report = vm.report();
         assert_eq!((report.hits, report.lookups), (1, 2));
