@@ -4,12 +4,12 @@
 //! each; and `memcpy` from a buffer of the same size at the same places. Rounds are of about a millisecond and take turns;
 //! of each kind the fastest counts, so that what else the machine does in between does not. Needs mke2fs.
 #![forbid(unsafe_code)]
-#![allow(clippy::unwrap_used)]
 
 use rumpcap::block::FileDevice;
 use rumpcap::{File, Kernel, MountOptions, PolicyKind};
+use std::error::Error;
 use std::hint::black_box;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::{Arc, Barrier};
 use std::time::{Duration, Instant};
 
@@ -74,39 +74,39 @@ fn time(sources: &[Source], seed: u64) -> Duration {
                 })
             })
             .collect();
-        let times: Vec<_> = threads.into_iter().map(|thread| thread.join().unwrap()).collect();
-        let begin = times.iter().map(|time| time.0).min().unwrap();
-        times.iter().map(|time| time.1).max().unwrap() - begin
+        let times: Vec<_> = threads.into_iter().filter_map(|thread| thread.join().ok()).collect();
+        assert_eq!(times.len(), sources.len(), "a thread has panicked");
+        let (begin, end) = (times.iter().map(|time| time.0).min(), times.iter().map(|time| time.1).max());
+        begin.zip(end).map_or(Duration::MAX, |(begin, end)| end - begin)
     })
 }
 
 /// Two files of [`PAGES`] pages, resident.
-fn resident_files(policy: PolicyKind) -> (Kernel, [Arc<File>; 2]) {
-    let directory = tempfile::tempdir().unwrap();
+fn resident_files(policy: PolicyKind) -> Result<(Kernel, [Arc<File>; 2]), Box<dyn Error>> {
+    let directory = tempfile::tempdir()?;
     let (tree, image) = (directory.path().join("tree"), directory.path().join("image"));
-    std::fs::create_dir(&tree).unwrap();
+    std::fs::create_dir(&tree)?;
     for name in ["a", "b"] {
-        std::fs::write(tree.join(name), vec![name.as_bytes()[0]; PAGES * PAGE]).unwrap();
+        std::fs::write(tree.join(name), vec![name.as_bytes()[0]; PAGES * PAGE])?;
     }
     let mut mke2fs = Command::new("mke2fs");
     mke2fs.args(["-q", "-d"]).args([&tree, &image]).arg("8M").env("PATH", "/usr/sbin:/sbin:/usr/bin:/bin");
-    assert!(mke2fs.status().expect("mke2fs").success());
-    let kernel = Kernel::builder().memory_limit(1 << 20).policy(policy).boot().unwrap();
-    let mount = kernel.mount(Arc::new(FileDevice::open(&image).unwrap()), &MountOptions::default()).unwrap();
-    let files = ["a", "b"].map(|name| Arc::new(mount.open(name).unwrap()));
+    assert!(mke2fs.stdout(Stdio::null()).status()?.success());
+    let kernel = Kernel::builder().memory_limit(1 << 20).policy(policy).boot()?;
+    let mount = kernel.mount(Arc::new(FileDevice::open(&image)?), &MountOptions::default())?;
+    let files = [mount.open("a")?, mount.open("b")?].map(Arc::new);
     for file in files.iter().chain(&files) {
         for page in 0..PAGES {
-            let mut buf = vec![0; PAGE];
-            assert_eq!(file.read_at(&mut buf, (page * PAGE) as u64), Ok(PAGE));
+            assert_eq!(file.read_at(&mut [0; PAGE], (page * PAGE) as u64)?, PAGE);
         }
     }
-    (kernel, files)
+    Ok((kernel, files))
 }
 
-fn main() {
+fn main() -> Result<(), Box<dyn Error>> {
     let buffers = [0, 1].map(|byte| Source::Buffer(Arc::new(vec![byte; PAGES * PAGE])));
-    let (kernel, files) = resident_files(PolicyKind::S3Fifo);
-    let (_lru, lru_files) = resident_files(PolicyKind::Lru);
+    let (kernel, files) = resident_files(PolicyKind::S3Fifo)?;
+    let (_lru, lru_files) = resident_files(PolicyKind::Lru)?;
     let [files, lru_files] = [files, lru_files].map(|files| files.map(Source::File));
     let [buffer, file, lru] = [&buffers, &files, &lru_files].map(|sources| sources[0].clone());
     let cases: Vec<(&str, Vec<Source>)> = vec![
@@ -135,6 +135,7 @@ fn main() {
         let scaling = if sources.len() > 1 { format!("{:.2}", 2.0 * alone / ns[at]) } else { "-".into() };
         println!("| {name} | {:.1} | {:.2} | {scaling} |", ns[at], ns[at] / ns[0]);
     }
+    Ok(())
 }
 
 /// How far a case is from the one with one thread that begins its group, plus one.
