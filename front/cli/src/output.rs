@@ -28,6 +28,11 @@ impl Output {
         Ok(Output { writer, terminal: stdout.is_terminal() })
     }
 
+    /// A file or pipe in the place of standard output.
+    pub fn to(file: File) -> Output {
+        Output { writer: Some(BufWriter::with_capacity(BUFFER_BYTES, file)), terminal: false }
+    }
+
     /// Whether a person looks at it.
     pub fn is_terminal(&self) -> bool {
         self.terminal
