@@ -33,6 +33,15 @@ impl Output {
         Output { writer: Some(BufWriter::with_capacity(BUFFER_BYTES, file)), terminal: false }
     }
 
+    /// What it writes to, for who has a buffer of his own. Nothing must have been written here.
+    ///
+    /// # Errors
+    /// When the host has no descriptor left.
+    pub fn file(&self) -> io::Result<File> {
+        let gone = || io::Error::from(io::ErrorKind::BrokenPipe);
+        self.writer.as_ref().ok_or_else(gone)?.get_ref().try_clone()
+    }
+
     /// Whether a person looks at it.
     pub fn is_terminal(&self) -> bool {
         self.terminal

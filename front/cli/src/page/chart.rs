@@ -71,7 +71,7 @@ pub struct Chart {
 impl Chart {
     /// Writes it, with its heading and legend.
     pub fn write(&self, out: &mut String) {
-        let _ = write!(out, "<figure><h3>{}</h3><p>{}</p>\n", escape(self.title), escape(self.about));
+        let _ = writeln!(out, "<figure><h3>{}</h3><p>{}</p>", escape(self.title), escape(self.about));
         let highest = self.highest();
         if highest <= 0.0 {
             out.push_str("<p class=\"none\">None in this run.</p></figure>\n");
@@ -79,9 +79,9 @@ impl Chart {
         }
         let top = round_up(highest, self.unit);
         let (title, legend) = (escape(self.title), self.legend());
-        let _ = write!(
+        let _ = writeln!(
             out,
-            "<svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"{title}: {}\">\n",
+            "<svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"{title}: {}\">",
             legend
                 .iter()
                 .map(|(name, _, last)| format!("{} {last}", escape(name)))
@@ -95,10 +95,10 @@ impl Chart {
         }
         if let Some((name, at)) = &self.line {
             let y = y(*at, top);
-            let _ = write!(
+            let _ = writeln!(
                 out,
                 "<line class=\"limit\" x1=\"{LEFT}\" x2=\"{}\" y1=\"{y:.1}\" y2=\"{y:.1}\"/>\
-                 <text class=\"limit\" x=\"{}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>\n",
+                 <text class=\"limit\" x=\"{}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>",
                 WIDTH - RIGHT,
                 WIDTH - RIGHT - 4.0,
                 y - 4.0,
@@ -141,10 +141,10 @@ impl Chart {
         for quarter in 0..=4 {
             let value = top * f64::from(quarter) / 4.0;
             let y = y(value, top);
-            let _ = write!(
+            let _ = writeln!(
                 out,
                 "<line class=\"grid\" x1=\"{LEFT}\" x2=\"{}\" y1=\"{y:.1}\" y2=\"{y:.1}\"/>\
-                 <text x=\"{}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>\n",
+                 <text x=\"{}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>",
                 WIDTH - RIGHT,
                 LEFT - 6.0,
                 y + 4.0,
@@ -154,9 +154,9 @@ impl Chart {
         for (part, anchor) in [(0, "start"), (1, "middle"), (2, "end")] {
             let x = LEFT + (WIDTH - LEFT - RIGHT) * f64::from(part) / 2.0;
             let time = duration(self.until * part / 2);
-            let _ = write!(
+            let _ = writeln!(
                 out,
-                "<text x=\"{x}\" y=\"{}\" text-anchor=\"{anchor}\">{time}</text>\n",
+                "<text x=\"{x}\" y=\"{}\" text-anchor=\"{anchor}\">{time}</text>",
                 HEIGHT - 8.0
             );
         }
@@ -173,9 +173,9 @@ impl Chart {
             let lower = below.iter().enumerate().rev().map(|(step, value)| corner(step, *value, top));
             let path: String = upper.chain(lower).collect();
             let class = format!("class=\"c{} area\"", curve.colour);
-            let _ = write!(
+            let _ = writeln!(
                 out,
-                "<path {class} d=\"M{}Z\"><title>{}</title></path>\n",
+                "<path {class} d=\"M{}Z\"><title>{}</title></path>",
                 &path[1..],
                 escape(&curve.name)
             );
@@ -202,7 +202,7 @@ impl Chart {
                 pen_is_up = false;
             }
             let class = format!("class=\"c{} line\"", curve.colour);
-            let _ = write!(out, "<path {class} d=\"{path}\"><title>{}</title></path>\n", escape(&curve.name));
+            let _ = writeln!(out, "<path {class} d=\"{path}\"><title>{}</title></path>", escape(&curve.name));
         }
     }
 }
@@ -274,7 +274,7 @@ fn trimmed(value: f64) -> String {
 /// A time for people.
 pub fn duration(time: Duration) -> String {
     match time.as_secs_f64() {
-        s if s == 0.0 => "0".to_owned(),
+        0.0 => "0".to_owned(),
         s if s < 0.001 => format!("{} µs", trimmed(s * 1e6)),
         s if s < 1.0 => format!("{} ms", trimmed(s * 1e3)),
         s if s < 120.0 => format!("{} s", trimmed(s)),

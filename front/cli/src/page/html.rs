@@ -32,7 +32,7 @@ pub fn page(page: &Page, run: &Ran, history: &History) -> String {
         env!("CARGO_PKG_VERSION"),
     );
     if let Some(message) = &run.message {
-        let _ = write!(out, "<p class=\"bad\">{}</p>\n", escape(message));
+        let _ = writeln!(out, "<p class=\"bad\">{}</p>", escape(message));
     }
     facts(&mut out, page, run, history);
     match charts::of(history) {

@@ -146,6 +146,9 @@ fn top_needs_a_terminal_or_prints_lines() {
     let list = format!("{image}.list");
     assert!(rumpcap(["top", "--batch", "-o", &list, image, "--", "cat", "{}:/file"]).status.success());
     assert_eq!(std::fs::read(&list).unwrap(), b"content\n");
+    // An archive does not go past the output that the command was given.
+    let out = rumpcap(["top", "--batch", image, "--", "tar"]);
+    assert!(out.status.success() && text(&out.stdout).starts_with("    time"), "{:?}", text(&out.stdout));
     for (args, code, told) in [
         (&["cat", "{}:/none"][..], 1, "/none: no such file"),
         (&["top", "--", "ls"], 2, "another top"),

@@ -4,7 +4,7 @@
 
 use super::job::Job;
 use crate::messages::SharedTail;
-use crate::quote::{Quoting, for_message, quote};
+use crate::quote::for_message;
 use crate::watch::{Sample, Span};
 use rumpcap::MemoryReport;
 use std::ffi::{OsStr, OsString};
@@ -58,10 +58,19 @@ pub struct Text {
 impl Text {
     fn of(tail: &SharedTail) -> Text {
         let tail = tail.lock();
-        let safe = |line: &&[u8]| String::from_utf8_lossy(&quote(line, Quoting::Controls)).into_owned();
-        let lines = tail.last(LINES).iter().map(safe).collect();
+        let lines = tail.last(LINES).into_iter().map(safe).collect();
         Text { lines, lines_seen: tail.lines_seen, bytes_seen: tail.bytes_seen }
     }
+}
+
+/// A line that cannot reach the terminal's own controls.
+fn safe(line: &[u8]) -> String {
+    let shown = |character: char| match character {
+        '\t' => ' ',
+        control if control.is_control() => char::REPLACEMENT_CHARACTER,
+        other => other,
+    };
+    String::from_utf8_lossy(line).chars().map(shown).collect()
 }
 
 /// All that is shown.

@@ -48,7 +48,7 @@ const HELP: &[&str] = &[
 /// Draws.
 pub fn draw(frame: &mut Frame<'_>, shown: &Shown) {
     let mut rest = Rows(frame.area());
-    let keys = rest.from_below(1);
+    let keys = rest.take_below(1);
     title(frame, rest.take(1), shown);
     let report = shown.report();
     if shown.latest.is_none() {
@@ -59,7 +59,7 @@ pub fn draw(frame: &mut Frame<'_>, shown: &Shown) {
         pages(frame, rest.take(3), &report);
         lines(frame, rest.take(2), &[daemon(&report), waits(&report)]);
         let text_rows = if rest.0.height >= 11 { (rest.0.height / 5).max(3) } else { 0 };
-        let text = rest.from_below(text_rows);
+        let text = rest.take_below(text_rows);
         curves(frame, rest.0, shown);
         rest = Rows(text);
     }
@@ -84,7 +84,7 @@ impl Rows {
         taken
     }
 
-    fn from_below(&mut self, most: u16) -> Rect {
+    fn take_below(&mut self, most: u16) -> Rect {
         let height = most.min(self.0.height);
         self.0.height -= height;
         Rect { y: self.0.y + self.0.height, height, ..self.0 }
@@ -329,7 +329,7 @@ fn explain(frame: &mut Frame<'_>) {
 /// A time in few characters.
 fn seconds(time: Duration) -> String {
     match time.as_secs_f64() {
-        s if s == 0.0 => "0".to_owned(),
+        0.0 => "0".to_owned(),
         s if s < 0.001 => format!("{:.0} us", s * 1e6),
         s if s < 1.0 => format!("{:.0} ms", s * 1e3),
         s if s < 60.0 => format!("{s:.1} s"),
@@ -353,7 +353,7 @@ mod tests {
             let mut report = MemoryReport {
                 limit_bytes: 512 << 10,
                 limited: true,
-                in_use_bytes: (step * 16 << 10).min(512 << 10),
+                in_use_bytes: ((step * 16) << 10).min(512 << 10),
                 peak_bytes: 512 << 10,
                 tables_bytes: 20 << 10,
                 pools_bytes: 40 << 10,
