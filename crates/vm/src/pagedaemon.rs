@@ -117,7 +117,6 @@ impl Drop for Pagedaemon {
 /// What a round did: items for `callbacks`, frames for the other steps.
 #[derive(Clone, Copy, Default)]
 struct Round {
-    number: u64,
     caches: u64,
     pages: u64,
     callbacks: u64,
@@ -136,8 +135,8 @@ impl Round {
     /// without the daemon's thread, the daemon's own. Who listens must not use the same kernel. As long as nobody listens, it
     /// costs a load and touches no heap.
     #[cfg(feature = "tracing")]
-    fn tell(&self) {
-        let &Round { number: round, caches, pages, callbacks, pools, hungry, waiters, stuck } = self;
+    fn tell(&self, round: u64) {
+        let &Round { caches, pages, callbacks, pools, hungry, waiters, stuck } = self;
         if stuck {
             tracing::warn!(
                 round,
@@ -149,7 +148,7 @@ impl Round {
     }
 
     #[cfg(not(feature = "tracing"))]
-    fn tell(&self) {}
+    fn tell(&self, _: u64) {}
 }
 
 impl Vm {
@@ -177,11 +176,8 @@ impl Vm {
     /// One round of the daemon.
     pub(crate) fn daemon_round(&self) {
         let number = self.counters.daemon_rounds.fetch_add(1, Relaxed) + 1;
-        let mut round = Round {
-            number,
-            caches: self.empty_slabs(&self.counters.daemon_freed_caches),
-            ..Round::default()
-        };
+        let caches = self.empty_slabs(&self.counters.daemon_freed_caches);
+        let mut round = Round { caches, ..Round::default() };
         if round.frames() < self.free_target() {
             let most = self.free_target() - round.frames();
             round.pages = u64::from(self.resident.lock().evict_to_free(&self.table, most as u32));
@@ -200,7 +196,7 @@ impl Vm {
             self.counters.stuck.fetch_add(1, Relaxed);
         }
         self.wake_frame_waiters();
-        round.tell();
+        round.tell(number);
     }
 
     /// Frames that a round is to free: one run of pages, the most that an allocation takes at once.
