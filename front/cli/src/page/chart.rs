@@ -114,7 +114,6 @@ impl Chart {
 
     /// Each series that is not empty, with the most that it was.
     fn legend(&self) -> Vec<(&str, usize, String)> {
-        let most = |curve: &Curve| curve.values.iter().flatten().copied().fold(0.0, f64::max);
         let entry = |curve: &'_ Curve| format!("at most {}", label(most(curve), self.unit));
         let there = self.curves.iter().filter(|curve| most(curve) > 0.0);
         there.map(|curve| (curve.name.as_str(), curve.colour, entry(curve))).collect()
@@ -184,7 +183,7 @@ impl Chart {
     }
 
     fn lines(&self, out: &mut String, top: f64) {
-        for curve in &self.curves {
+        for curve in self.curves.iter().filter(|curve| most(curve) > 0.0) {
             let mut path = String::new();
             let mut pen_is_up = true;
             for (step, value) in curve.values.iter().enumerate().take(STEPS) {
@@ -205,6 +204,11 @@ impl Chart {
             let _ = writeln!(out, "<path {class} d=\"{path}\"><title>{}</title></path>", escape(&curve.name));
         }
     }
+}
+
+/// The highest value of a curve.
+fn most(curve: &Curve) -> f64 {
+    curve.values.iter().flatten().copied().fold(0.0, f64::max)
 }
 
 fn corner(step: usize, value: f64, top: f64) -> String {
