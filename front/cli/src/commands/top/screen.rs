@@ -106,8 +106,11 @@ fn input(event: Event) -> Input {
 
 impl Drop for Screen {
     fn drop(&mut self) {
-        // Nothing can be done when that fails.
-        let _ = ratatui::try_restore();
+        // Given back by the hook already, it holds a panic's message: a second time would write over that.
+        if !self.broken.load(SeqCst) {
+            // Nothing can be done when that fails.
+            let _ = ratatui::try_restore();
+        }
     }
 }
 
