@@ -287,7 +287,7 @@ fn draw_curve(frame: &mut Frame<'_>, area: Rect, curve: Curve) {
     ]);
     frame.render_widget(name, rows.take(1));
     let top = curve.top.unwrap_or(highest).max(f64::MIN_POSITIVE);
-    let scaled = |value: f64| ((value / top).clamp(0.0, 1.0) * HEIGHT_STEPS) as u64;
+    let scaled = |value: f64| ((value / top).clamp(0.0, 1.0) * HEIGHT_STEPS).round() as u64;
     let bars = curve.values.iter().map(|value| SparklineBar::from(value.map(scaled)));
     let line = Sparkline::default().data(bars).max(HEIGHT_STEPS as u64).style(Style::new().fg(curve.colour));
     frame.render_widget(line, rows.0);
