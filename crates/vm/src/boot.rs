@@ -17,14 +17,12 @@ use crate::policy::{Policy, PolicyKind, Touch};
 use crate::region::Cutter;
 use crate::report::MemoryReport;
 use crate::resident::Resident;
+use crate::trace::{Trace, TraceEvent};
 use crate::wait::BusyWait;
 use core::sync::atomic::Ordering::Relaxed;
 use rumpcap_host::sync::atomic::{AtomicBool, AtomicU32};
 use rumpcap_host::sync::{Arc, Condvar, Mutex};
 use rumpcap_host::{Error, Result, memory};
-
-/// Called with object and page index at every look-up: the trace that policies are judged by.
-pub type Trace = Arc<dyn Fn(u32, u64) + Send + Sync>;
 
 /// Who runs the pagedaemon.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -45,7 +43,7 @@ pub struct BootOptions {
     pub policy: PolicyKind,
     /// Who runs the pagedaemon.
     pub daemon: Daemon,
-    /// Called at every look-up.
+    /// Told of every access to a page.
     pub trace: Option<Trace>,
 }
 
@@ -138,6 +136,7 @@ impl Vm {
     /// Evicts an object's pages and gives its identity back. A page that somebody still holds stays until it is let go,
     /// and is found by nobody.
     pub fn destroy_object(&self, object: ObjectId) {
+        self.trace(TraceEvent::Gone { object: object.0 });
         self.resident.lock().destroy(&self.table, object);
     }
 

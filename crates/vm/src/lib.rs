@@ -7,7 +7,7 @@
 //! into tables and frames (all `unsafe` of the kernel) · `page` is one page's state · `page_table` finds pages
 //! without a lock · `page_queue` and `policy` order them for eviction · `object` groups them · `resident` is the state
 //! under the one lock · `gate` gives reservations · `fault` brings pages in · `pagedaemon` gives memory back ·
-//! `wired` and `pool` are memory that is not pages · `device_object` is a disk as an object.
+//! `wired` and `pool` are memory that is not pages · `device_object` is a disk as an object · `trace` tells what happens.
 //!
 //! The invariants F1 to F6 are those of ARCHITECTURE.md; each module names those it upholds.
 
@@ -29,10 +29,11 @@ mod pool;
 mod region;
 mod report;
 mod resident;
+mod trace;
 mod wait;
 mod wired;
 
-pub use boot::{BootOptions, Daemon, Trace, Vm};
+pub use boot::{BootOptions, Daemon, Vm};
 pub use device_object::DeviceObject;
 pub use fault::{BusyPages, Pager};
 pub use frames::{PageLease, PageRef};
@@ -43,4 +44,5 @@ pub use pagedaemon::Reclaim;
 pub use policy::PolicyKind;
 pub use pool::{ItemNo, MAX_SLABS, Pool};
 pub use report::MemoryReport;
+pub use trace::{Trace, TraceEvent};
 pub use wired::WiredRun;

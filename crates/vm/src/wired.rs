@@ -7,6 +7,7 @@
 
 use crate::boot::Vm;
 use crate::page::{FrameNo, PAGE_SIZE};
+use crate::trace::TraceEvent;
 use core::ops::{Deref, DerefMut};
 use core::sync::atomic::Ordering::Relaxed;
 use rumpcap_host::sync::Arc;
@@ -52,6 +53,7 @@ impl WiredRun {
         };
         let run = WiredRun { vm: vm.clone(), first, frames, used_for };
         run.counter().fetch_add(frames.into(), Relaxed);
+        vm.trace(TraceEvent::Wired { first: first.0, frames });
         Ok(run)
     }
 
@@ -86,6 +88,7 @@ impl DerefMut for WiredRun {
 impl Drop for WiredRun {
     fn drop(&mut self) {
         self.counter().fetch_sub(self.frames.into(), Relaxed);
+        self.vm.trace(TraceEvent::Unwired { first: self.first.0, frames: self.frames });
         self.vm.resident.lock().unwire(self.first, self.frames);
         self.vm.gate.unwire(self.frames);
         self.vm.frame_may_be_free();
