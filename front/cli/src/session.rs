@@ -13,7 +13,7 @@ use crate::quote;
 use crate::report;
 use crate::units::MemoryLimit;
 use indicatif::ProgressBar;
-use rumpcap::{Kernel, Metadata, Mount};
+use rumpcap::{Kernel, Metadata, Mount, Trace};
 use std::ffi::OsStr;
 use std::io::{IsTerminal, Write};
 use std::os::unix::ffi::OsStrExt;
@@ -25,6 +25,7 @@ pub struct Session {
     pub out: Output,
     options: GlobalArgs,
     kernel: Option<Kernel>,
+    trace: Option<Trace>,
     mounts: Vec<(PathBuf, Option<u32>, Mount)>,
     failures: u64,
     bar: Option<ProgressBar>,
@@ -44,7 +45,12 @@ pub struct Target {
 impl Session {
     /// A session that has not booted yet: a wrong command line needs no kernel.
     pub fn new(options: GlobalArgs, out: Output) -> Session {
-        Session { out, options, kernel: None, mounts: Vec::new(), failures: 0, bar: None }
+        Session { out, options, kernel: None, trace: None, mounts: Vec::new(), failures: 0, bar: None }
+    }
+
+    /// Has the kernel, which must not have booted yet, tell `trace` of every access to a page.
+    pub fn listen(&mut self, trace: Trace) {
+        self.trace = Some(trace);
     }
 
     /// Names a path that failed and goes on.
@@ -126,6 +132,9 @@ impl Session {
         let mut builder = Kernel::builder().policy(self.options.policy.kind());
         if let MemoryLimit::Bytes(bytes) = self.options.memory_limit {
             builder = builder.memory_limit(bytes);
+        }
+        if let Some(trace) = self.trace.take() {
+            builder = builder.trace(trace);
         }
         let kernel = builder.boot().map_err(|e| Stop::Fatal(e.to_string()))?;
         if self.options.verbose > 0 {

@@ -15,3 +15,4 @@ mod partitions;
 mod search;
 mod space;
 mod terminal;
+mod trace;
