@@ -18,6 +18,8 @@ const COPY_BYTES: usize = 128 << 10;
 /// Reads of the random workload.
 const RANDOM_READS: u64 = 60_000;
 const PAGE_BYTES: u64 = 4096;
+/// Entries of a walk for each page of metadata: 16 inodes share one, and names take their part.
+const ENTRIES_PER_PAGE: u64 = 14;
 
 /// What is done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,7 +36,7 @@ pub(crate) enum Workload {
     Random,
     /// A hot set of half as many pages as there are frames, in use all the time, while the largest file is read through.
     HotSetAndScan,
-    /// The directories of a small tree, looked at again and again, while the whole image is walked.
+    /// A few directories, walked again and again, while the whole image is walked.
     HotTreeAndWalk,
 }
 
@@ -146,9 +148,14 @@ impl Work {
 
     fn tar(&self) -> Result {
         let mut buf = vec![0; COPY_BYTES];
-        self.walk(Path::new("/"), |path, kind| {
-            if kind.is_file() { read_through(&self.mount.open(path)?, &mut buf) } else { Ok(()) }
-        })
+        let mut walk = self.mount.walk("/")?;
+        while let Some(entry) = walk.next_entry().map_err(|e| e.error)? {
+            let (ino, kind) = (entry.metadata().ino(), entry.metadata().file_type());
+            if kind.is_file() {
+                read_through(&self.mount.open_ino(ino)?, &mut buf)?;
+            }
+        }
+        Ok(())
     }
 
     fn find_and_cat(&self) -> Result {
@@ -198,27 +205,30 @@ impl Work {
         Ok(())
     }
 
-    /// Looks at a directory by path, entry by entry, after every 64 entries of the walk.
+    /// Directories whose metadata fill about half of the frames are walked whenever the great walk has passed by pages that alone
+    /// would fill the memory twice.
     fn hot_tree_and_walk(&mut self) -> Result {
-        let mut hot: Vec<PathBuf> = Vec::new();
-        self.walk(Path::new("/"), |path, kind| {
-            if kind.is_dir() && hot.len() < 12 && path.components().count() == 2 {
-                hot.push(path.to_owned());
+        let (mut hot, mut hot_pages) = (Vec::new(), 0);
+        let mut directories = self.mount.walk("/")?;
+        while let Some(entry) = directories.next_entry().map_err(|e| e.error)? {
+            let is_top = entry.metadata().is_dir() && entry.path().components().count() == 2;
+            if is_top && hot_pages < self.frames / 2 {
+                let entries = self.mount.read_dir(entry.path())?.count() as u64;
+                hot.push(entry.path().to_owned());
+                hot_pages += 1 + entries / ENTRIES_PER_PAGE;
             }
-            Ok(())
-        })?;
+        }
         let mut entries = 0;
-        self.walk(Path::new("/"), |_, _| {
-            entries += 1;
-            if entries % 64 != 0 {
-                return Ok(());
-            }
-            let directory = &hot[entries / 64 % hot.len()];
-            for entry in self.mount.read_dir(directory)?.take(20) {
-                self.mount.symlink_metadata(directory.join(entry?.file_name()))?;
-            }
-            Ok(())
-        })
+        for _ in 0..4 {
+            self.walk(Path::new("/"), |_, _| {
+                entries += 1;
+                if entries % (2 * self.frames * ENTRIES_PER_PAGE) != 0 {
+                    return Ok(());
+                }
+                hot.iter().try_for_each(|directory| self.walk(directory, |_, _| Ok(())))
+            })?;
+        }
+        Ok(())
     }
 
     /// The largest file and its pages.

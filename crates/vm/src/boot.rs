@@ -86,7 +86,7 @@ impl Vm {
         let pages = cutter.table(frames);
         let links = cutter.table(frames);
         let buckets = cutter.table(plan.buckets as usize);
-        let ghosts = cutter.table(plan.buckets as usize);
+        let ghosts = cutter.table(plan.ghosts as usize);
         let objects = Objects::new(cutter.table(plan.objects as usize));
         let policy = Policy::new(options.policy, plan.frames, ghosts);
         let vm = Arc::new(Vm {
@@ -131,6 +131,12 @@ impl Vm {
     pub fn create_object(&self) -> Result<ObjectId> {
         let none = Error::NoMemory { what: "objects", need: 1, have: 0 };
         self.resident.lock().objects.create().ok_or(none)
+    }
+
+    /// Says that the pages of an object are metadata, before it has any: their ghosts are kept apart (`policy/s3_fifo`).
+    pub fn declare_metadata(&self, object: ObjectId) {
+        self.trace(TraceEvent::Device { object: object.0 });
+        self.resident.lock().objects.set_metadata(object);
     }
 
     /// Evicts an object's pages and gives its identity back. A page that somebody still holds stays until it is let go,

@@ -9,7 +9,6 @@ use crate::frames::PageRef;
 use crate::gate::Reservation;
 use crate::object::ObjectId;
 use crate::page::{PAGE_SIZE, PageIndex};
-use crate::trace::TraceEvent;
 use core::sync::atomic::Ordering::Relaxed;
 use rumpcap_block::BlockDevice;
 use rumpcap_host::sync::Arc;
@@ -31,7 +30,7 @@ impl DeviceObject {
     /// `NoMemory` when the kernel has no object left.
     pub fn attach(vm: &Arc<Vm>, device: std::sync::Arc<dyn BlockDevice>) -> Result<DeviceObject> {
         let (object, len_bytes) = (vm.create_object()?, device.len_bytes());
-        vm.trace(TraceEvent::Device { object: object.number() });
+        vm.declare_metadata(object);
         Ok(DeviceObject { vm: vm.clone(), device, object, len_bytes })
     }
 

@@ -6,7 +6,7 @@
 //! OB-1. An object's list holds exactly the pages whose identity names it.
 //! OB-2. An identity is used again only after 2^15 uses of its slot.
 //!
-//! Memory: 24 bytes an object, in the region.
+//! Memory: 28 bytes an object, in the region.
 
 use crate::list::{Link, List};
 
@@ -42,6 +42,8 @@ pub(crate) struct Object {
     next_free: Link,
     /// Nobody has it any more; it goes with the last of its pages.
     doomed: u32,
+    /// Its pages are metadata: it is a device's. 0 or 1.
+    metadata: u32,
 }
 
 /// The table of objects.
@@ -73,7 +75,18 @@ impl Objects {
         };
         let object = &mut self.table[slot as usize];
         object.generation = (object.generation + 1) & ((1 << (32 - SLOT_BITS)) - 1);
+        object.metadata = 0;
         Some(ObjectId::new(slot, object.generation))
+    }
+
+    /// The pages of the object are metadata.
+    pub(crate) fn set_metadata(&mut self, id: ObjectId) {
+        self.get(id).metadata = 1;
+    }
+
+    /// Whether the pages of the object are metadata.
+    pub(crate) fn is_metadata(&mut self, id: ObjectId) -> bool {
+        self.get(id).metadata != 0
     }
 
     /// Gives back an object: now, or with the last of the pages that somebody still holds.

@@ -68,7 +68,6 @@ impl Case {
             case(Workload::Random, Image::Big, Uncached),
             mixed(Workload::HotSetAndScan, Image::Big),
             mixed(Workload::HotTreeAndWalk, Image::Many),
-            mixed(Workload::HotTreeAndWalk, Image::Usr),
         ]
     }
 
