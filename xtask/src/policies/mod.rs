@@ -20,6 +20,8 @@ const LIMITS_BYTES: [u64; 5] = [256 << 10, 512 << 10, 1 << 20, 2 << 20, 4 << 20]
 /// The limits of a miss curve, of a trace that was recorded at [`CURVE_RECORDED_AT_BYTES`].
 const CURVE_KIB: [u64; 12] = [128, 192, 256, 384, 512, 768, 1024, 1536, 2048, 3072, 4096, 8192];
 const CURVE_RECORDED_AT_BYTES: u64 = 1 << 20;
+/// A curve is drawn where its highest point is so many times its lowest.
+const LEAST_SLOPE: f64 = 1.05;
 /// Misses of the default policy may be so many of LRU's on any workload.
 const MOST_OF_LRU: f64 = 1.02;
 /// And must be no more than so many on a hot set under a scan.
@@ -129,7 +131,7 @@ pub(crate) fn run(args: &Args) -> Result {
             let row = row(case, limit_bytes, &images)?;
             markdown::say(&row);
             if limit_bytes == CURVE_RECORDED_AT_BYTES && !args.no_curves {
-                plots.push((case, plot(&row, &out)?));
+                plots.extend(plot(&row, &out)?.map(|file| (case, file)));
             }
             rows.push(row);
         }
@@ -155,10 +157,15 @@ fn row(case: Case, limit_bytes: u64, images: &Images) -> Result<Row> {
     Ok(Row { case, limit_bytes, again, demand, read_s3_fifo, read_lru, recording })
 }
 
-/// Draws the miss curve; gives the name of its file.
-fn plot(row: &Row, out: &Path) -> Result<String> {
+/// Draws the miss curve; gives the name of its file. None where memory makes no difference.
+fn plot(row: &Row, out: &Path) -> Result<Option<String>> {
     let limits = CURVE_KIB.map(|kib| kib << 10);
     let curves = curves(&row.recording.trace, &limits, &Contender::ALL, ReadAhead::None)?;
+    let all = || curves.contenders.iter().flat_map(|(_, misses)| misses).map(|misses| misses.misses);
+    let (least, most) = (all().min().unwrap_or(0), all().max().unwrap_or(0));
+    if (most as f64) < least as f64 * LEAST_SLOPE {
+        return Ok(None);
+    }
     let recorded = row.recording.trace.recorded;
     let subtitle = format!(
         "{} accesses of {} pages, recorded at 1 MiB, replayed without read-ahead",
@@ -168,5 +175,5 @@ fn plot(row: &Row, out: &Path) -> Result<String> {
     let name: String = row.case.name().chars().filter(|c| *c != ',' && *c != '+').collect();
     let file = format!("misses-{}.svg", name.split_whitespace().collect::<Vec<_>>().join("-"));
     fs::write(out.join(&file), draw(&curves, &row.case.name(), &subtitle))?;
-    Ok(file)
+    Ok(Some(file))
 }
