@@ -125,17 +125,19 @@ impl Plot {
             );
             self.text(LEFT - 8.0, y + 4.0, "text-anchor=\"end\" fill=\"#555\"", &grouped(misses));
         }
-        let mut labelled = f64::NEG_INFINITY;
-        for limit in &curves.limits {
-            let x = self.x(limit.bytes);
-            let to = BOTTOM + 5.0;
+        let mut labelled: Vec<f64> = Vec::new();
+        // Doublings first, then what else has room.
+        let (doublings, others): (Vec<u64>, Vec<u64>) =
+            curves.limits.iter().map(|limit| limit.bytes).partition(|bytes| bytes.is_power_of_two());
+        for bytes in doublings.into_iter().chain(others) {
+            let (x, to) = (self.x(bytes), BOTTOM + 5.0);
             let _ = writeln!(
                 self.out,
                 "<line x1=\"{x:.1}\" x2=\"{x:.1}\" y1=\"{BOTTOM}\" y2=\"{to}\" stroke=\"#555\"/>"
             );
-            if x - labelled >= LABEL_GAP {
-                self.text(x, BOTTOM + 20.0, "text-anchor=\"middle\" fill=\"#555\"", &size(limit.bytes));
-                labelled = x;
+            if labelled.iter().all(|other| (x - other).abs() >= LABEL_GAP) {
+                self.text(x, BOTTOM + 20.0, "text-anchor=\"middle\" fill=\"#555\"", &size(bytes));
+                labelled.push(x);
             }
         }
         self.text(f64::midpoint(LEFT, RIGHT), BOTTOM + 44.0, "text-anchor=\"middle\"", "memory limit");

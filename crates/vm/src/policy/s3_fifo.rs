@@ -3,12 +3,14 @@
 //! by name for a while (the ghosts) and enter the main queue when they come back. From the front of the main queue a page
 //! goes out when its references are used up.
 //!
-//! One change for file systems: sixteen inodes share a page and a directory block is read entry by entry, so a page is
-//! referenced many times within moments of its arrival and then never again. References within the first half of the
-//! small queue's time are therefore taken as one with the first, as 2Q does.
+//! Changes for file systems. Sixteen inodes share a page and a directory block is read entry by entry, so a page is
+//! referenced many times within moments of its arrival and then never again: references within the first half of the
+//! small queue's time are therefore taken as one with the first, as 2Q does. Metadata and data have ghosts apart, so that
+//! a copy does not erase the memory of the directory that is being walked. Ghosts last longer than the main queue is, and of the pages
+//! that come back so late only some enter it: see [`LATE_COMERS`]. docs/decisions/page-replacement.md has what each is worth.
 //!
 //! Source: Yang et al., "FIFO queues are all you need for cache eviction", SOSP 2023; Johnson and Shasha, "2Q", VLDB
-//! 1994. Memory: 8 bytes a ghost, one for each bucket of the page hash. Locks: the resident lock.
+//! 1994. Memory: 8 bytes a ghost, four for each bucket of the page hash. Locks: the resident lock.
 
 use super::View;
 use crate::list::{Linked, List};
