@@ -4,7 +4,9 @@
 //! reads nothing.
 //!
 //! At the limit and under the policy of the recording, with its read-ahead, by one thread, this sees what the recorded kernel
-//! saw but for one thing: there an operation may pin some pages while it asks for another; here one page is pinned at a time.
+//! saw as far as a trace tells: there an operation may pin some pages while it asks for another, here one page is pinned at a
+//! time, and an object is made when its first page is asked for. Walks come out the same to the page; loops that are longer than the
+//! memory make much of small differences (docs/bench/policies.md).
 //! At other limits it stands for a kernel under that limit as far as a trace can tell: what was a hit says nothing of how far
 //! a read would have asked ahead, and what is wired is in proportion (`wiring`).
 //!

@@ -66,8 +66,9 @@ Targets: on each workload the default misses at most 2 % more than LRU; where a 
 const AS_RECORDED: &str = "
 ## As recorded
 
-The same replay with the recording's read-ahead. What it counts is what the recorded kernel counted, but for pages that were pinned while \
-another was asked for, of which a trace knows nothing.
+The same replay with the recording's read-ahead. For walks it counts what the recorded kernel counted, to the page. A trace does not know which \
+pages were pinned while another was asked for; in loops that are longer than the memory, such a difference grows. Pages that were read straight to the \
+caller (large pieces) are in the device's count alone.
 
 | workload | limit | frames | misses recorded | replayed | pages read recorded, by the device | replayed | replayed with lru |
 |---|--:|--:|--:|--:|--:|--:|--:|
