@@ -11,6 +11,8 @@ mod bench;
 mod demo;
 mod layers;
 mod licences;
+mod policies;
+mod recording;
 mod setup;
 mod test;
 mod workspace;
@@ -38,6 +40,8 @@ enum Task {
     Layers,
     /// Check the licences of all dependencies, offline
     Licences,
+    /// Record workloads, replay them under every policy; write docs/bench/policies.md
+    Policies(policies::Args),
     /// Install what the tests need, run all of them, count
     Test(test::Args),
 }
@@ -48,6 +52,7 @@ fn main() -> std::process::ExitCode {
         Task::Demo(args) => demo::run(&args),
         Task::Layers => layers::run(),
         Task::Licences => licences::run(),
+        Task::Policies(args) => policies::run(&args),
         Task::Test(args) => test::run(&args),
     };
     match done {

@@ -11,10 +11,10 @@ mod workload;
 
 use rumpcap::block::{BlockDevice, FileDevice};
 use rumpcap::{File, Kernel, MemoryReport, Mount, MountOptions, PolicyKind};
-use std::io::{BufWriter, IoSlice, IoSliceMut, Write};
+use std::io::{IoSlice, IoSliceMut};
 use std::os::unix::ffi::OsStrExt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
 use workload::{BIG_FILE_PATH, Options, Seen, Subject, run};
 
 /// Counts what passes.
@@ -57,31 +57,6 @@ struct Library {
     device: Arc<Counting>,
     mount: Mount,
     big: Option<File>,
-    /// Where page accesses are recorded, if they are.
-    trace: Option<Arc<Recording>>,
-}
-
-/// A file of records of 12 bytes, little-endian: object (u32), page index (u64).
-struct Recording(Mutex<BufWriter<std::fs::File>>);
-
-impl Recording {
-    fn create(path: &str) -> Result<Recording, String> {
-        let file = std::fs::File::create(path).map_err(|e| format!("{path}: {e}"))?;
-        Ok(Recording(Mutex::new(BufWriter::with_capacity(1 << 20, file))))
-    }
-
-    fn record(&self, object: u32, page: u64) {
-        if let Ok(mut out) = self.0.lock() {
-            // What could not be written is missing at the end, where the file is checked against the report.
-            let _ = out.write_all(&object.to_le_bytes()).and_then(|()| out.write_all(&page.to_le_bytes()));
-        }
-    }
-
-    fn finish(&self) {
-        if let Ok(mut out) = self.0.lock() {
-            let _ = out.flush();
-        }
-    }
 }
 
 impl Library {
@@ -93,16 +68,12 @@ impl Library {
             let bytes = limit.parse().map_err(|_| format!("--limit: not a number of bytes: {limit}"))?;
             builder = builder.memory_limit(bytes);
         }
-        let trace = options.value("--trace").map(Recording::create).transpose()?.map(Arc::new);
-        if let Some(trace) = trace.clone() {
-            builder = builder.trace(Arc::new(move |object, page| trace.record(object, page)));
-        }
         if options.value("--policy") == Some("lru") {
             builder = builder.policy(PolicyKind::Lru);
         }
         let kernel = builder.boot().map_err(|e| e.to_string())?;
         let mount = kernel.mount(device.clone(), &MountOptions::default()).map_err(|e| e.to_string())?;
-        Ok(Library { device, mount, big: None, trace })
+        Ok(Library { device, mount, big: None })
     }
 }
 
@@ -140,9 +111,6 @@ impl Subject for Library {
     }
 
     fn more(&self) -> String {
-        if let Some(trace) = &self.trace {
-            trace.finish();
-        }
         report_fields(&self.mount.kernel().memory_report())
     }
 }

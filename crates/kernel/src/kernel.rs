@@ -52,8 +52,8 @@ impl Builder {
         self
     }
 
-    /// Has every look-up of a page told to `trace`, as object and page index. For the study of policies; it is called
-    /// in the middle of things and must be quick.
+    /// Has every access to a page told to `trace`. For the study of policies; it is called in the middle of things, by any
+    /// thread, and must be quick.
     pub fn trace(mut self, trace: Trace) -> Builder {
         self.options.trace = Some(trace);
         self

@@ -15,14 +15,12 @@ use crate::plan::{BOOT_CHARGE_BYTES, Plan};
 use crate::policy::{Policy, PolicyKind, Touch};
 use crate::region::Cutter;
 use crate::resident::Resident;
+use crate::trace::{Trace, TraceEvent};
 use crate::wait::BusyWait;
 use core::sync::atomic::Ordering::Release;
 use rumpcap_host::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
 use rumpcap_host::sync::{Arc, Condvar, Mutex};
 use rumpcap_host::{Error, Result, memory};
-
-/// Called with object and page index at every look-up: the trace that policies are judged by.
-pub type Trace = Arc<dyn Fn(u32, u64) + Send + Sync>;
 
 /// Who runs the pagedaemon.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -43,7 +41,7 @@ pub struct BootOptions {
     pub policy: PolicyKind,
     /// Who runs the pagedaemon.
     pub daemon: Daemon,
-    /// Called at every look-up.
+    /// Told of every access to a page.
     pub trace: Option<Trace>,
 }
 
@@ -88,7 +86,7 @@ impl Vm {
         let pages = cutter.table(frames);
         let links = cutter.table(frames);
         let buckets = cutter.table(plan.buckets as usize);
-        let ghosts = cutter.table(plan.buckets as usize);
+        let ghosts = cutter.table(plan.ghosts as usize);
         let objects = Objects::new(cutter.table(plan.objects as usize));
         let policy = Policy::new(options.policy, plan.frames, ghosts);
         let vm = Arc::new(Vm {
@@ -137,12 +135,17 @@ impl Vm {
 
     pub(crate) fn create_object_of(&self, content: Content) -> Result<ObjectId> {
         let none = Error::NoMemory { what: "objects", need: 1, have: 0 };
-        self.resident.lock().objects.create(content).ok_or(none)
+        let object = self.resident.lock().objects.create(content).ok_or(none)?;
+        if content == Content::Metadata {
+            self.trace(TraceEvent::Device { object: object.0 });
+        }
+        Ok(object)
     }
 
     /// Evicts an object's pages and gives its identity back. A page that somebody still holds stays until it is let go,
     /// and is found by nobody.
     pub fn destroy_object(&self, object: ObjectId) {
+        self.trace(TraceEvent::Gone { object: object.0 });
         let mut resident = self.resident.lock();
         self.objects_destroyed.fetch_add(1, Release);
         resident.destroy(&self.table, object);

@@ -18,6 +18,7 @@ use crate::page::{FrameNo, PAGE_SIZE, PageIndex};
 use crate::page_table::Found;
 use crate::plan::MAX_RUN;
 use crate::resident::Resident;
+use crate::trace::TraceEvent;
 use arrayvec::ArrayVec;
 use core::sync::atomic::Ordering::{Relaxed, SeqCst};
 use rumpcap_host::sync::MutexGuard;
@@ -76,14 +77,12 @@ impl Vm {
         index: PageIndex,
     ) -> Option<PageRef<'r>> {
         debug_assert!(core::ptr::eq(self, r.vm()), "F2: the reservation is another kernel's");
-        if let Some(trace) = &self.trace {
-            trace(object.number(), index.0);
-        }
         let Found::Pinned(frame) = self.table.find(object.0, index) else {
             r.count_lookup(false);
             return None;
         };
         r.count_lookup(true);
+        self.trace(TraceEvent::Hit { object: object.0, page: index.0 });
         self.touch(frame);
         Some(PageRef::of_pinned(r, frame))
     }
@@ -91,7 +90,11 @@ impl Vm {
     /// Whether a page that is not here was asked for, or was here, lately, and so is worth a frame where reading it again
     /// is cheap. Notes that it was asked for now.
     pub fn asked_lately(&self, object: ObjectId, index: PageIndex) -> bool {
-        self.resident.lock().asked_lately(self.table.mix(object.0, index))
+        let asked = self.resident.lock().asked_lately(self.table.mix(object.0, index));
+        if !asked {
+            self.trace(TraceEvent::Passed { object: object.0, page: index.0 });
+        }
+        asked
     }
 
     pub(crate) fn touch(&self, frame: FrameNo) {
@@ -112,6 +115,7 @@ impl Vm {
             match self.table.find_locked(wanted.object.0, wanted.index) {
                 Found::Pinned(frame) => {
                     drop(resident);
+                    self.trace(TraceEvent::Hit { object: wanted.object.0, page: wanted.index.0 });
                     self.touch(frame);
                     return Ok(PageRef::of_pinned(r, frame));
                 }
@@ -123,6 +127,8 @@ impl Vm {
                 Found::Nothing => match resident.take_frame(&self.table, wanted.object, wanted.index) {
                     Some(frame) => {
                         let busy = self.make_busy(resident, wanted, frame);
+                        let Wanted { object, index, ahead } = wanted;
+                        self.trace(TraceEvent::Read { object: object.0, page: index.0, ahead });
                         return busy.fill(r, pager);
                     }
                     None => self.wait_for_frame(resident),

@@ -8,7 +8,8 @@
 //! without a lock · `page_queue` and `policy` order them for eviction · `object` groups them · `resident` is the state
 //! under the one lock · `gate` gives reservations · `hit` copies what is there without one, announced in `copying` ·
 //! `fault` brings pages in · `pagedaemon` gives memory back ·
-//! `wired` and `pool` are memory that is not pages · `device_object` is a disk as an object.
+//! `wired` and `pool` are memory that is not pages · `device_object` is a disk as an object · `trace` tells what
+//! happens.
 //!
 //! The invariants F1 to F6 are those of ARCHITECTURE.md; each module names those it upholds.
 
@@ -32,10 +33,11 @@ mod pool;
 mod region;
 mod report;
 mod resident;
+mod trace;
 mod wait;
 mod wired;
 
-pub use boot::{BootOptions, Daemon, Trace, Vm};
+pub use boot::{BootOptions, Daemon, Vm};
 pub use device_object::DeviceObject;
 pub use fault::{BusyPages, Pager};
 pub use frames::{PageLease, PageRef};
@@ -47,4 +49,5 @@ pub use pagedaemon::Reclaim;
 pub use policy::PolicyKind;
 pub use pool::{ItemNo, MAX_SLABS, Pool};
 pub use report::{MemoryReport, PoolBytes};
+pub use trace::{Trace, TraceEvent};
 pub use wired::WiredRun;

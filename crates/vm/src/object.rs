@@ -6,7 +6,7 @@
 //! OB-1. An object's list holds exactly the pages whose identity names it.
 //! OB-2. An identity is used again only after 2^15 uses of its slot.
 //!
-//! Memory: 24 bytes an object, in the region.
+//! Memory: 28 bytes an object, in the region.
 
 use crate::list::{Link, List};
 
@@ -96,6 +96,11 @@ impl Objects {
         object.generation = (object.generation + 1) % GENERATIONS;
         object.metadata = u16::from(content == Content::Metadata);
         Some(ObjectId::new(slot, object.generation))
+    }
+
+    /// Whether the pages of the object are metadata.
+    pub(crate) fn is_metadata(&mut self, id: ObjectId) -> bool {
+        self.get(id).metadata != 0
     }
 
     /// Gives back an object: now, or with the last of the pages that somebody still holds.

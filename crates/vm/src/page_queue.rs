@@ -28,7 +28,9 @@ pub(crate) struct PageLinks {
     queue: Links,
     object: Links,
     place: u8,
-    _unused: [u8; 3],
+    /// The page is metadata. 0 or 1.
+    metadata: u8,
+    _unused: [u8; 2],
 }
 
 impl PageLinks {
@@ -44,6 +46,15 @@ impl PageLinks {
 
     pub(crate) fn set_place(&mut self, place: Place) {
         self.place = place as u8;
+    }
+
+    /// Of the page that the frame holds.
+    pub(crate) fn is_metadata(&self) -> bool {
+        self.metadata != 0
+    }
+
+    pub(crate) fn set_metadata(&mut self, is_metadata: bool) {
+        self.metadata = u8::from(is_metadata);
     }
 }
 

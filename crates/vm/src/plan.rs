@@ -32,6 +32,8 @@ pub struct Plan {
     pub frames: u32,
     /// Buckets of the page hash; a power of two, at least `frames`.
     pub buckets: u32,
+    /// Pages that are remembered after they went: see `policy/s3_fifo`. A power of two.
+    pub ghosts: u32,
     /// Objects: one for a vnode with pages, one for a device.
     pub objects: u32,
     /// The most pages read in one request, the wanted one included: a 16th of the frames, so that read-ahead of a few
@@ -45,9 +47,14 @@ pub struct Plan {
 /// list of buffers on the stack longer and the share of a small kernel's frames no larger.
 pub const MAX_RUN: usize = 32;
 
+/// Ghosts for each bucket of the page hash: two memories' worth of metadata and two of data (`policy/s3_fifo`).
+const GHOSTS_PER_BUCKET: u32 = 4;
+
 /// Bytes of tables that each frame needs besides its own 4,096.
-const BYTES_PER_FRAME: usize =
-    size_of::<Page>() + size_of::<PageLinks>() + size_of::<GhostEntry>() + size_of::<u32>();
+const BYTES_PER_FRAME: usize = size_of::<Page>()
+    + size_of::<PageLinks>()
+    + GHOSTS_PER_BUCKET as usize * size_of::<GhostEntry>()
+    + size_of::<u32>();
 
 impl Plan {
     /// The plan for `limit_bytes`.
@@ -77,6 +84,7 @@ impl Plan {
             region_bytes,
             frames,
             buckets: frames.next_power_of_two(),
+            ghosts: frames.next_power_of_two() * GHOSTS_PER_BUCKET,
             objects: (frames / 2).clamp(16, 1 << 16) + MAX_MOUNTS as u32,
             run_pages: (frames / 16).clamp(2, MAX_RUN as u32),
             object_share: frames - frames / 4,
@@ -87,7 +95,8 @@ impl Plan {
     pub fn tables_bytes(&self) -> usize {
         let frames = self.frames as usize;
         let tables = frames * (size_of::<Page>() + size_of::<PageLinks>())
-            + self.buckets as usize * (size_of::<u32>() + size_of::<GhostEntry>())
+            + self.buckets as usize * size_of::<u32>()
+            + self.ghosts as usize * size_of::<GhostEntry>()
             + self.objects as usize * size_of::<Object>();
         (tables + 5 * 8).next_multiple_of(PAGE_SIZE)
     }

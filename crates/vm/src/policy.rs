@@ -12,7 +12,7 @@
 mod lru;
 mod s3_fifo;
 
-pub(crate) use s3_fifo::GhostEntry;
+pub(crate) use s3_fifo::{GhostEntry, GhostName};
 
 use crate::list::{Linked, List};
 use crate::object::ObjectId;
@@ -92,11 +92,11 @@ impl Policy {
         }
     }
 
-    /// A page has come in, as the one identified by `key`.
-    pub(crate) fn insert(&mut self, view: &mut View<'_>, frame: u32, key: u64) {
+    /// A page has come in, as the one named.
+    pub(crate) fn insert(&mut self, view: &mut View<'_>, frame: u32, name: GhostName) {
         match self {
             Policy::Lru(lru) => lru.insert(view, frame),
-            Policy::S3Fifo(s3) => s3.insert(view, frame, key),
+            Policy::S3Fifo(s3) => s3.insert(view, frame, name),
         }
     }
 
@@ -116,19 +116,19 @@ impl Policy {
         }
     }
 
-    /// Whether the page identified by `key` was here not long ago, so that more memory would have kept it.
-    pub(crate) fn remembers(&mut self, key: u64) -> bool {
+    /// Whether the page was here not long ago, so that more memory would have kept it.
+    pub(crate) fn remembers(&mut self, name: GhostName) -> bool {
         match self {
             Policy::Lru(_) => true,
-            Policy::S3Fifo(s3) => s3.recall(key) == Some(s3_fifo::Ghost::Left),
+            Policy::S3Fifo(s3) => s3.remembers(name),
         }
     }
 
-    /// Whether the page identified by `key` was asked for, or here, lately. Notes that it was asked for now.
-    pub(crate) fn asked_lately(&mut self, key: u64) -> bool {
+    /// Whether the page was asked for, or here, lately. Notes that it was asked for now.
+    pub(crate) fn asked_lately(&mut self, name: GhostName) -> bool {
         match self {
             Policy::Lru(_) => true,
-            Policy::S3Fifo(s3) => s3.asked_lately(key),
+            Policy::S3Fifo(s3) => s3.asked_lately(name),
         }
     }
 

@@ -13,7 +13,7 @@ use crate::object::{ObjectId, Objects};
 use crate::page::{FrameNo, PageIndex};
 use crate::page_queue::{ByObject, ByQueue, PageLinks, Place};
 use crate::page_table::PageTable;
-use crate::policy::{Policy, Queues, Touch, View};
+use crate::policy::{GhostName, Policy, Queues, Touch, View};
 use crate::region::Table;
 use crate::wired::WiredFor;
 
@@ -85,7 +85,8 @@ impl Resident {
         object: ObjectId,
         index: PageIndex,
     ) -> Option<FrameNo> {
-        let grow = self.fresh < EASY_FRAMES || self.policy.remembers(table.mix(object.0, index));
+        let name = self.name(table, object, index);
+        let grow = self.fresh < EASY_FRAMES || self.policy.remembers(name);
         let frame = self
             .take_free()
             .or_else(|| if grow { self.take_fresh() } else { None })
@@ -161,7 +162,14 @@ impl Resident {
         let owner = self.objects.get(object);
         owner.pages.push_back(&mut ByObject(&mut self.links), frame.0);
         self.metadata_pages += owner.metadata_pages();
-        self.policy.insert(&mut view(&mut self.links, table), frame.0, table.mix(object.0, index));
+        let name = self.name(table, object, index);
+        self.links[frame.slot()].set_metadata(name.is_metadata);
+        self.policy.insert(&mut view(&mut self.links, table), frame.0, name);
+    }
+
+    /// What the policy remembers a page by.
+    fn name(&mut self, table: &PageTable, object: ObjectId, index: PageIndex) -> GhostName {
+        GhostName { key: table.mix(object.0, index), is_metadata: self.objects.is_metadata(object) }
     }
 
     /// BUSY to FREE, for a page whose read has failed. True if somebody sleeps for it.
@@ -179,9 +187,9 @@ impl Resident {
         self.links[frame.slot()].set_place(Place::Free);
     }
 
-    /// Whether the policy remembers the page; it is told that it was asked for now.
+    /// Whether the policy remembers the page of data; it is told that it was asked for now.
     pub(crate) fn asked_lately(&mut self, key: u64) -> bool {
-        self.policy.asked_lately(key)
+        self.policy.asked_lately(GhostName { key, is_metadata: false })
     }
 
     /// Tells the policy of a hit (LRU).

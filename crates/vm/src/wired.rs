@@ -8,6 +8,7 @@
 use crate::boot::Vm;
 use crate::page::{FrameNo, PAGE_SIZE};
 use crate::report::POOLS_MAX;
+use crate::trace::TraceEvent;
 use arrayvec::ArrayVec;
 use core::ops::{Deref, DerefMut};
 use rumpcap_host::sync::Arc;
@@ -79,6 +80,7 @@ impl WiredRun {
         };
         *resident.wired.count(used_for, what) += frames;
         drop(resident);
+        vm.trace(TraceEvent::Wired { first: first.0, frames });
         Ok(WiredRun { vm: vm.clone(), first, frames, used_for, what })
     }
 
@@ -105,6 +107,7 @@ impl DerefMut for WiredRun {
 
 impl Drop for WiredRun {
     fn drop(&mut self) {
+        self.vm.trace(TraceEvent::Unwired { first: self.first.0, frames: self.frames });
         let mut resident = self.vm.resident.lock();
         *resident.wired.count(self.used_for, self.what) -= self.frames;
         resident.unwire(self.first, self.frames);

@@ -4,7 +4,7 @@
 use proptest::prelude::*;
 use rumpcap_block::BlockDevice;
 use rumpcap_host::{Error, Result};
-use rumpcap_vm::{BootOptions, Daemon, DeviceObject, PAGE_SIZE, PolicyKind, Vm};
+use rumpcap_vm::{BootOptions, BusyPages, Daemon, DeviceObject, PAGE_SIZE, PageIndex, Pager, PolicyKind, Vm};
 use std::io::{IoSlice, IoSliceMut};
 use std::sync::Arc;
 
@@ -127,4 +127,104 @@ fn an_object_over_its_share_recycles_its_own_pages() {
         );
         assert!(one.vm.report().evictions_self > 0);
     }
+}
+
+/// Numbers that look random, from one seed.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, bound: u64) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) % bound
+    }
+}
+
+/// Pages as file systems ask for them, for a memory of `frames`. (docs/bench/policies.md has the recorded ones.)
+fn workloads(frames: u64) -> Vec<(&'static str, Vec<u64>)> {
+    let mut random = Random(0x9e37_79b9_7f4a_7c15);
+    // A page of inodes is asked for 16 times, a directory's page comes back now and then, the root's all the time.
+    let walk = (0..40 * frames)
+        .flat_map(|page| {
+            let directory = 1_000_000 + page / 8;
+            [0, directory].into_iter().chain([page + 1; 16]).chain([directory])
+        })
+        .collect();
+    // Squares: few pages are asked for often.
+    let popular = (0..60 * frames).map(|_| random.below(100) * random.below(100) * frames / 1000).collect();
+    let mut random = Random(1);
+    let uniform = (0..60 * frames).map(|_| random.below(3 * frames)).collect();
+    let long_loop = (0..60 * frames).map(|n| n % (frames * 3 / 2)).collect();
+    let short_loop = (0..60 * frames).map(|n| n % (frames * 3 / 4)).collect();
+    let scan = (0..20 * frames).collect();
+    vec![
+        ("walk", walk),
+        ("popular", popular),
+        ("uniform", uniform),
+        ("long loop", long_loop),
+        ("short loop", short_loop),
+        ("scan", scan),
+    ]
+}
+
+fn misses(policy: PolicyKind, limit_bytes: u64, pages: &[u64]) -> u64 {
+    let run = Run::new(policy, limit_bytes);
+    pages.iter().filter(|page| !run.look(**page)).count() as u64
+}
+
+#[test]
+fn never_much_worse_than_lru() {
+    for limit_bytes in [256 << 10, 512 << 10, 1 << 20] {
+        let frames = u64::from(Run::new(PolicyKind::Lru, limit_bytes).vm.plan().frames);
+        for (name, pages) in workloads(frames) {
+            let [s3, lru] =
+                [PolicyKind::S3Fifo, PolicyKind::Lru].map(|policy| misses(policy, limit_bytes, &pages));
+            assert!(s3 * 100 <= lru * 102, "{name} at {limit_bytes}: {s3} misses, LRU {lru}");
+        }
+    }
+}
+
+/// Half of the memory in use again and again, each time after a scan of twice the memory: nobody has told which is which.
+#[test]
+fn a_hot_set_under_a_scan_is_found() {
+    for limit_bytes in [256 << 10, 512 << 10, 1 << 20] {
+        let frames = u64::from(Run::new(PolicyKind::Lru, limit_bytes).vm.plan().frames);
+        let round =
+            |n: u64| (0..frames / 2).chain((0..2 * frames).map(move |at| 10_000 + n * 2 * frames + at));
+        let pages: Vec<u64> = (0..40).flat_map(round).collect();
+        let [s3, lru] =
+            [PolicyKind::S3Fifo, PolicyKind::Lru].map(|policy| misses(policy, limit_bytes, &pages));
+        assert!(s3 * 100 <= lru * 90, "at {limit_bytes}: {s3} misses, LRU {lru}");
+    }
+}
+
+/// Data that pass by do not erase what is remembered of metadata, however many: the second time they come in for good.
+#[test]
+fn a_flood_of_data_does_not_erase_the_memory_of_metadata() {
+    struct Nothing;
+    impl Pager for Nothing {
+        fn get(&self, _: &mut BusyPages<'_>) -> Result<()> {
+            Ok(())
+        }
+    }
+    let run = Run::new(PolicyKind::S3Fifo, 256 << 10);
+    let file = run.vm.create_object().unwrap();
+    let mut at = 0;
+    let mut flood = || {
+        for _ in 0..100 * run.vm.plan().frames {
+            drop(run.vm.page(&run.vm.reserve(1), file, PageIndex(at), 0, &Nothing).unwrap());
+            at += 1;
+        }
+    };
+    // As many pages of metadata as F4 leaves alone, and as many again.
+    let metadata = u64::from(run.vm.plan().frames) / 2;
+    for _ in 0..2 {
+        (0..metadata).for_each(|page| {
+            run.look(page);
+        });
+        flood();
+    }
+    let hits = (0..metadata).filter(|page| run.look(*page)).count() as u64;
+    assert!(hits * 100 >= metadata * 95, "{hits} of {metadata} pages stayed");
 }

@@ -76,7 +76,7 @@ pub struct GlobalArgs {
         help_heading = "Kernel", hide_env_values = true)]
     pub log: Option<crate::log::Filter>,
     /// Which page goes when memory is needed
-    #[arg(long, global = true, value_name = "POLICY", default_value = "s3fifo", help_heading = "Kernel")]
+    #[arg(long, global = true, value_name = "POLICY", default_value = "s3-fifo", help_heading = "Kernel")]
     pub policy: Policy,
 }
 
@@ -84,7 +84,8 @@ pub struct GlobalArgs {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Policy {
     /// Scan-resistant
-    S3fifo,
+    #[value(name = "s3-fifo", alias = "s3fifo")]
+    S3Fifo,
     /// The least recently used page first
     Lru,
 }
@@ -93,7 +94,7 @@ impl Policy {
     /// The library's name for it.
     pub fn kind(self) -> PolicyKind {
         match self {
-            Policy::S3fifo => PolicyKind::S3Fifo,
+            Policy::S3Fifo => PolicyKind::S3Fifo,
             Policy::Lru => PolicyKind::Lru,
         }
     }
@@ -139,6 +140,8 @@ pub enum Command {
     Xattr(xattr::XattrArgs),
     /// Run another command and watch the kernel's memory meanwhile
     Top(top::TopArgs),
+    /// Record the page accesses of a command; replay them under every policy and limit
+    Trace(trace::TraceArgs),
     /// Print a completion script for a shell
     Completions(completions::CompletionsArgs),
     /// Write the man pages into a directory

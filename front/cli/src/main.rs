@@ -90,6 +90,7 @@ fn dispatch(command: Command, session: &mut Session) -> Run {
         Command::Df(args) => df::run(session, &args),
         Command::Cp(args) => cp::run(session, &args),
         Command::Tar(args) => tar::run(session, &args),
+        Command::Trace(args) => trace::run(session, &args),
         Command::Sha256(args) => sha256::run(session, &args),
         Command::Xattr(args) => xattr::run(session, &args),
         Command::Completions(args) => completions::run(session, &args),

@@ -16,7 +16,7 @@ use crate::report;
 use crate::units::MemoryLimit;
 use crate::watch::{Sampler, SharedHistory};
 use indicatif::ProgressBar;
-use rumpcap::{Kernel, Metadata, Mount};
+use rumpcap::{Kernel, Metadata, Mount, Trace};
 use std::ffi::OsStr;
 use std::io::{IsTerminal, Write};
 use std::os::unix::ffi::OsStrExt;
@@ -28,6 +28,7 @@ pub struct Session {
     pub out: Output,
     options: GlobalArgs,
     kernel: Option<Kernel>,
+    trace: Option<Trace>,
     mounts: Vec<(PathBuf, Option<u32>, Mount)>,
     failures: u64,
     bar: Option<ProgressBar>,
@@ -62,11 +63,12 @@ impl Session {
     pub fn new(options: GlobalArgs, out: Output, surroundings: Surroundings) -> Session {
         let Surroundings { messages, history } = surroundings;
         let history = history.or_else(|| options.report.is_some().then(SharedHistory::default));
-        let (kernel, bar, sampler, page) = (None, None, None, None);
+        let (kernel, trace, bar, sampler, page) = (None, None, None, None, None);
         Session {
             out,
             options,
             kernel,
+            trace,
             mounts: Vec::new(),
             failures: 0,
             bar,
@@ -88,6 +90,11 @@ impl Session {
         }
         self.page = self.options.report.as_deref().map(Page::begin).transpose()?;
         Ok(())
+    }
+
+    /// Has the kernel, which must not have booted yet, tell `trace` of every access to a page.
+    pub fn listen(&mut self, trace: Trace) {
+        self.trace = Some(trace);
     }
 
     /// Names a path that failed and goes on.
@@ -171,6 +178,9 @@ impl Session {
         let mut builder = Kernel::builder().policy(self.options.policy.kind());
         if let MemoryLimit::Bytes(bytes) = self.options.memory_limit {
             builder = builder.memory_limit(bytes);
+        }
+        if let Some(trace) = self.trace.take() {
+            builder = builder.trace(trace);
         }
         let kernel = builder.boot().map_err(|e| Stop::Fatal(e.to_string()))?;
         if self.options.verbose > 0 {

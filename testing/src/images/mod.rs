@@ -8,5 +8,6 @@ pub mod cache;
 pub mod journal;
 pub mod matrix;
 mod spec;
+pub mod ten_gib;
 
 pub use spec::{Filling, Kind, Spec, Step, Tree};

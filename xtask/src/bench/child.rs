@@ -53,8 +53,6 @@ pub(crate) struct Outcome {
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct Report {
     pub(crate) peak_bytes: u64,
-    pub(crate) frames: u64,
-    pub(crate) lookups: u64,
     pub(crate) stuck: u64,
 }
 

@@ -5,16 +5,13 @@
 //! Failure: what cannot be measured here (no root, no network for the peers) is left out and said to be so. The exit code tells
 //! whether it ran, not whether the targets were met: those are in the verdict.
 
-mod belady;
 mod child;
-mod images;
+pub(crate) mod images;
 mod markdown;
 mod measure;
 mod plot;
-mod policies;
 mod replay;
 mod subjects;
-mod trace;
 mod verdict;
 
 use crate::Result;
@@ -76,9 +73,7 @@ pub(crate) fn run(args: &Args) -> Result {
     let traced = [Image::Many, Image::Usr]
         .into_iter()
         .filter(|image| plan.cases.iter().any(|case| case.image == *image));
-    let replays: Vec<_> = traced
-        .map(|image| replay::replay(image, Limit::K600, &subjects, &images, &target.join("bench")))
-        .collect();
+    let replays: Vec<_> = traced.map(|image| replay::replay(image, Limit::K600, &images)).collect();
     let lines = verdict::judge(&measurements, &replays, &plan.limits, &plan.cases);
 
     let circumstances = circumstances(&root, &images, &plan);

@@ -9,14 +9,15 @@ use crate::Result;
 use crate::workspace::{Dependency, Package};
 use std::path::Path;
 
-/// The layers, lowest first. `fs/*` is one layer: file systems do not know each other.
+/// The layers, lowest first. `fs/*` is one layer: file systems do not know each other. Nor do the library and the traces
+/// that are made of it.
 const LAYERS: &[&[&str]] = &[
     &["crates/host"],
     &["crates/block"],
     &["crates/vm"],
     &["crates/vfs"],
     &["fs/*"],
-    &["crates/kernel"],
+    &["crates/kernel", "crates/trace"],
     &["testing", "front/*"],
     &["xtask", "fuzz"],
 ];

@@ -15,5 +15,6 @@ pub mod sha256;
 pub mod stat;
 pub mod tar;
 pub mod top;
+pub mod trace;
 pub mod tree;
 pub mod xattr;

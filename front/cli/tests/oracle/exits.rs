@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 /// A small image, made by mke2fs.
-fn small(name: &str) -> PathBuf {
+pub fn small(name: &str) -> PathBuf {
     let directory = scratch(name);
     let tree = directory.join("tree");
     std::fs::create_dir_all(tree.join("sub")).unwrap();

@@ -15,4 +15,5 @@ mod partitions;
 mod search;
 mod space;
 mod terminal;
+mod trace;
 mod watching;

@@ -2,7 +2,7 @@
 //!
 //! Source: S. Jiang, F. Chen, X. Zhang, "CLOCK-Pro: an effective improvement of the CLOCK replacement", USENIX ATC 2005.
 
-use super::Policy;
+use super::Simulator;
 
 /// What CLOCK-Pro knows of a page on its clock.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -33,15 +33,14 @@ pub(crate) struct ClockPro {
 }
 
 impl ClockPro {
-    pub(crate) fn new(frames: usize, pages: u32) -> ClockPro {
-        let size = pages as usize;
+    pub(crate) fn new(frames: usize, pages: usize) -> ClockPro {
         ClockPro {
             frames,
             cold_target: frames,
-            kind: vec![Kind::Absent; size],
-            used: vec![false; size],
-            next: vec![0; size],
-            previous: vec![0; size],
+            kind: vec![Kind::Absent; pages],
+            used: vec![false; pages],
+            next: vec![0; pages],
+            previous: vec![0; pages],
             on_clock: 0,
             hot_hand: 0,
             cold_hand: 0,
@@ -137,7 +136,18 @@ impl ClockPro {
     }
 }
 
-impl Policy for ClockPro {
+impl Simulator for ClockPro {
+    fn resize(&mut self, frames: usize) {
+        self.frames = frames;
+        self.cold_target = self.cold_target.min(frames);
+        while self.hot + self.cold > frames {
+            if self.cold == 0 { self.run_hot_hand() } else { self.run_cold_hand() }
+        }
+        while self.test > frames {
+            self.run_test_hand();
+        }
+    }
+
     fn access(&mut self, page: u32) -> bool {
         let remembered = match self.kind[page as usize] {
             Kind::Hot | Kind::Cold => {
@@ -168,16 +178,20 @@ impl Policy for ClockPro {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::belady::tests::random_trace;
     use super::*;
+    use crate::belady::tests::random_accesses;
 
     #[test]
     fn clock_pro_never_holds_more_than_its_frames() {
-        let trace = random_trace(5, 5000, 60);
-        let mut clock = ClockPro::new(16, trace.pages);
-        for &page in &trace.accesses {
+        let mut clock = ClockPro::new(16, 60);
+        let mut frames = 16;
+        for (now, page) in random_accesses(5, 5000, 60).into_iter().enumerate() {
+            if now % 500 == 499 {
+                frames = if frames == 16 { 7 } else { 16 };
+                clock.resize(frames);
+            }
             clock.access(page);
-            assert!(clock.hot + clock.cold <= 16 && clock.test <= 16);
+            assert!(clock.hot + clock.cold <= frames && clock.test <= frames);
             let count = |kind| clock.kind.iter().filter(|&&k| k == kind).count();
             assert_eq!(
                 (count(Kind::Hot), count(Kind::Cold), count(Kind::Test)),

@@ -2,7 +2,7 @@
 //!
 //! Source: J. Yang et al., "FIFO queues are all you need for cache eviction", SOSP 2023.
 
-use super::Policy;
+use super::Simulator;
 use std::collections::VecDeque;
 
 /// Where S3-FIFO has a page.
@@ -30,9 +30,9 @@ pub(crate) struct S3Fifo {
 }
 
 impl S3Fifo {
-    pub(crate) fn new(frames: usize, pages: u32) -> S3Fifo {
+    pub(crate) fn new(frames: usize, pages: usize) -> S3Fifo {
         let (small, main, ghost) = Default::default();
-        let place = vec![(Queue::Nowhere, 0); pages as usize];
+        let place = vec![(Queue::Nowhere, 0); pages];
         S3Fifo { small_frames: (frames / 10).max(1), frames, place, small, main, ghost, ghosts: 0 }
     }
 
@@ -87,7 +87,14 @@ impl S3Fifo {
     }
 }
 
-impl Policy for S3Fifo {
+impl Simulator for S3Fifo {
+    fn resize(&mut self, frames: usize) {
+        (self.frames, self.small_frames) = (frames, (frames / 10).max(1));
+        while self.small.len() + self.main.len() > frames {
+            self.evict();
+        }
+    }
+
     fn access(&mut self, page: u32) -> bool {
         let (queue, uses) = self.place[page as usize];
         if matches!(queue, Queue::Small | Queue::Main) {
