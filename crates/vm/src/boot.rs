@@ -163,6 +163,7 @@ impl Vm {
             daemon_freed_pools: c.daemon_freed_pools.load(Relaxed),
             gate_entries: self.gate.entries.load(Relaxed),
             gate_waits: self.gate.waits.load(Relaxed),
+            gate_waiting: self.gate.waiting(),
             gate_longest_wait_ns: self.gate.longest_wait.get(),
             frame_waits: c.frame_waits.load(Relaxed),
             frame_longest_wait_ns: c.frame_longest_wait.get(),

@@ -145,6 +145,11 @@ impl Gate {
         self.leave(frames);
     }
 
+    /// Operations that wait for their turn now.
+    pub(crate) fn waiting(&self) -> u64 {
+        self.state.load(Relaxed) / WAITER
+    }
+
     /// Frames that nobody has a right to now.
     pub(crate) fn available(&self) -> u32 {
         self.state.load(Relaxed) as u32

@@ -65,6 +65,8 @@ pub struct MemoryReport {
     pub gate_entries: u64,
     /// Operations that had to wait at the gate.
     pub gate_waits: u64,
+    /// Operations that wait at the gate now.
+    pub gate_waiting: u64,
     /// The longest wait at the gate, in nanoseconds.
     pub gate_longest_wait_ns: u64,
     /// Waits inside the gate for I/O to free a frame.
