@@ -21,7 +21,7 @@ use crate::resident::Resident;
 use arrayvec::ArrayVec;
 use core::sync::atomic::Ordering::{Relaxed, SeqCst};
 use rumpcap_host::sync::MutexGuard;
-use rumpcap_host::{Result, clock};
+use rumpcap_host::{Error, Result, clock};
 use std::io::IoSliceMut;
 
 /// Fills pages of an object.
@@ -53,7 +53,7 @@ impl Vm {
     /// that are not there either. May block for I/O.
     ///
     /// # Errors
-    /// Those of the pager.
+    /// Those of the pager; `Stale` when the object was destroyed, be it while the caller slept for the page.
     pub fn page<'r>(
         &self,
         r: &'r Reservation<'_>,
@@ -120,6 +120,7 @@ impl Vm {
                     self.counters.busy_waits.fetch_add(1, Relaxed);
                     self.busy.sleep(frame, self.table.page(frame));
                 }
+                Found::Nothing if !resident.objects.is_live(wanted.object) => return Err(Error::Stale),
                 Found::Nothing => match resident.take_frame(&self.table, wanted.object, wanted.index) {
                     Some(frame) => {
                         let busy = self.make_busy(resident, wanted, frame);

@@ -86,6 +86,7 @@ pub fn json(r: &MemoryReport) -> Value {
     });
     let waits = json!({
         "gate_entries": r.gate_entries, "gate_waits": r.gate_waits,
+        "gate_waiting": r.gate_waiting,
         "gate_longest_wait_ns": r.gate_longest_wait_ns, "frame_waits": r.frame_waits,
         "frame_longest_wait_ns": r.frame_longest_wait_ns, "busy_waits": r.busy_waits,
     });

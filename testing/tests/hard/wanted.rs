@@ -71,7 +71,8 @@ fn all_want_one(
 }
 
 fn kernel() -> Arc<Vm> {
-    boot(LIMIT_BYTES, PolicyKind::S3Fifo, Daemon::Inline)
+    // The policy that certainly evicts what is not asked for any more.
+    boot(LIMIT_BYTES, PolicyKind::Lru, Daemon::Inline)
 }
 
 fn count_errors(results: &[Result<()>]) -> usize {
@@ -107,4 +108,63 @@ fn a_failed_read_ahead_fails_nobody() {
     let object = vm.create_object().expect("an object");
     let results = all_want_one(&vm, &device, object, 7, || ());
     assert_eq!(count_errors(&results), 0);
+}
+
+/// What a thread may get of an object that was destroyed while it slept: the page, if it was read; the device's error, if
+/// it read itself; or that the object is gone.
+fn check_of_destroyed(results: &[Result<()>], failing: u64) {
+    let is_io = |result: &&Result<()>| matches!(result, Err(Error::Io { errno: 5, .. }));
+    let known = |result: &Result<()>| matches!(result, Ok(()) | Err(Error::Stale | Error::Io { errno: 5, .. }));
+    assert!(results.iter().all(known), "{results:?}");
+    assert_eq!(results.iter().filter(is_io).count() as u64, failing.min(1), "who read was told");
+    if failing == 0 {
+        assert!(results.iter().all(Result::is_ok), "the page was read, and somebody did not get it: {results:?}");
+    } else {
+        assert!(!results.iter().any(Result::is_ok), "a page that was not read was given");
+    }
+}
+
+/// A file that is removed, or a mount that is forced off, while its page is read.
+#[test]
+fn an_object_is_destroyed_while_threads_sleep_for_its_page() {
+    for (failing, ahead) in [(0, 0), (0, 3), (u64::MAX, 0), (u64::MAX, 3)] {
+        let (vm, device) = (kernel(), held_then_failing(failing));
+        let object = vm.create_object().expect("an object");
+        let results = all_want_one(&vm, &device, object, ahead, || vm.destroy_object(object));
+        check_of_destroyed(&results, failing);
+        nothing_is_lost(&vm);
+    }
+}
+
+/// All frames and all objects can be used, by those that come afterwards.
+fn nothing_is_lost(vm: &Arc<Vm>) {
+    let objects: Vec<_> = std::iter::from_fn(|| vm.create_object().ok()).collect();
+    let most = vm.plan().objects as usize;
+    assert!(objects.len() + 1 >= most, "{} of {most} objects are left", objects.len());
+    let pager = FromDevice(Arc::new(Pattern { len_bytes: 1 << 30 }));
+    for n in 0..2 * u64::from(vm.plan().frames) {
+        let r = vm.reserve(1);
+        let object = objects[n as usize % objects.len()];
+        vm.page(&r, object, PageIndex(n), 0, &pager).expect("the device does not fail");
+    }
+    assert_eq!(vm.report().frames_free, 0);
+    objects.into_iter().for_each(|object| vm.destroy_object(object));
+    let report = vm.report();
+    assert_eq!((report.frames_free, report.pages_clean), (report.frames, 0), "{report:?}");
+}
+
+/// Asked for by an identity that is not in use any more.
+#[test]
+fn a_destroyed_object_gives_no_new_page() {
+    let vm = kernel();
+    let pager = FromDevice(Arc::new(Pattern { len_bytes: 1 << 30 }));
+    let object = vm.create_object().expect("an object");
+    read(&vm, object, 0, &pager).expect("it is there");
+    vm.destroy_object(object);
+    assert_eq!(read(&vm, object, 0, &pager), Err(Error::Stale));
+    let next = vm.create_object().expect("an object, in the same place");
+    assert_eq!(read(&vm, object, 0, &pager), Err(Error::Stale));
+    assert_eq!(read(&vm, next, 0, &pager), Ok(()));
+    vm.destroy_object(next);
+    nothing_is_lost(&vm);
 }
