@@ -4,5 +4,6 @@
 //! process; what must be fair is asserted by order or by count.
 
 mod gate;
+mod share;
 mod support;
 mod wanted;

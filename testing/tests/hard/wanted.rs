@@ -114,11 +114,15 @@ fn a_failed_read_ahead_fails_nobody() {
 /// it read itself; or that the object is gone.
 fn check_of_destroyed(results: &[Result<()>], failing: u64) {
     let is_io = |result: &&Result<()>| matches!(result, Err(Error::Io { errno: 5, .. }));
-    let known = |result: &Result<()>| matches!(result, Ok(()) | Err(Error::Stale | Error::Io { errno: 5, .. }));
+    let known =
+        |result: &Result<()>| matches!(result, Ok(()) | Err(Error::Stale | Error::Io { errno: 5, .. }));
     assert!(results.iter().all(known), "{results:?}");
     assert_eq!(results.iter().filter(is_io).count() as u64, failing.min(1), "who read was told");
     if failing == 0 {
-        assert!(results.iter().all(Result::is_ok), "the page was read, and somebody did not get it: {results:?}");
+        assert!(
+            results.iter().all(Result::is_ok),
+            "the page was read, and somebody did not get it: {results:?}"
+        );
     } else {
         assert!(!results.iter().any(Result::is_ok), "a page that was not read was given");
     }
