@@ -3,6 +3,7 @@
 //! Nothing here measures time. What must not hang is under a watchdog, which tells the state of the memory and ends the
 //! process; what must be fair is asserted by order or by count.
 
+mod crowds;
 mod gate;
 mod share;
 mod support;
