@@ -19,7 +19,7 @@ const THREADS: usize = 1000;
 /// An errno that the host does not give by itself for a regular file.
 const ERRNO: i32 = 121;
 
-fn image() -> Arc<dyn BlockDevice> {
+pub fn image() -> Arc<dyn BlockDevice> {
     let spec = Spec::new("crowd", Kind::Ext4).features("^has_journal").arguments("-N 2048").size(1100);
     let path = spec.tree(Tree::Crowd).by_mke2fs().image();
     Arc::new(FileDevice::open(&path).expect("an image"))

@@ -5,6 +5,9 @@
 
 mod crowds;
 mod gate;
+mod gone;
+mod limits;
 mod share;
 mod support;
 mod wanted;
+mod wired;
