@@ -28,8 +28,8 @@ pub(crate) const LARGEST: u32 = 12;
 
 /// Tickets of a block. Those of the block that is served have a condition variable each, so that serving one wakes one; those
 /// of a later block share one until it is their block's turn: a waiter is woken twice, however many there are. Under the
-/// model checker so few that three threads make two blocks.
-const BLOCK: u64 = if cfg!(feature = "shuttle") { 2 } else { 64 };
+/// model checker so few that two waiters make two blocks.
+const BLOCK: u64 = if cfg!(feature = "shuttle") { 1 } else { 64 };
 
 /// Condition variables of later blocks: four thousand waiters before two blocks share one.
 const BLOCKS: u64 = 64;
