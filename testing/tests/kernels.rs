@@ -6,12 +6,16 @@
 use rumpcap::block::{BlockDevice, Effect, Fault, FaultInjector, Operation};
 use rumpcap::{Daemon, Error, Kernel, Lease, Mount, MountOptions};
 use rumpcap_testing::corrupt::DamagedImage;
+use rumpcap_testing::counting::{self, CountingAllocator};
 use rumpcap_testing::images::{Kind, Spec, Tree};
 use rumpcap_testing::watchdog::Watchdog;
 use rumpcap_testing::{SMALLEST_LIMIT_BYTES, skip};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+
+#[global_allocator]
+static ALLOCATOR: CountingAllocator = CountingAllocator;
 
 const KERNELS: usize = 1000;
 const THREADS: usize = 8;
@@ -23,9 +27,13 @@ const HANGING: usize = 3;
 /// Its limit is the smallest, and all of it is lent out that can be.
 const STARVED: usize = 4;
 
-/// What a second thousand of kernels may leave more than the first, of which the allocator keeps what they had on the
-/// heap: a quarter of a page for each.
-const LEFT_OVER_BYTES: u64 = 1 << 20;
+/// What a thousand kernels may leave on the heap: what a thread that is about to end has of it. Of each kernel it is 16
+/// bytes, less than anything that one could forget.
+const LEFT_ON_HEAP_BYTES: u64 = 16 << 10;
+
+/// What a second thousand may leave more than the first in the host's memory: a page for each. What the allocator keeps for
+/// later depends on how the threads came to run.
+const LEFT_OVER_BYTES: u64 = KERNELS as u64 * PAGE_BYTES;
 
 const PAGE_BYTES: u64 = 4096;
 
@@ -167,7 +175,7 @@ fn work_all(images: &Images) -> Vec<Working> {
 
 /// A thousand kernels from their boot to their end. Gives the anonymous memory that is left.
 fn a_thousand(images: &Images) -> Option<u64> {
-    let before = anonymous_bytes();
+    let (before, heap_before) = (anonymous_bytes(), counting::live_bytes());
     let working = work_all(images);
     for Working { mount, .. } in &working {
         let report = mount.kernel().memory_report();
@@ -179,6 +187,12 @@ fn a_thousand(images: &Images) -> Option<u64> {
         assert!(with_all - before <= KERNELS as u64 * SMALLEST_LIMIT_BYTES, "more than a thousand limits");
     }
     working.into_iter().enumerate().for_each(|(n, one)| close(one, n % 20 == 0));
+    let heap_after = counting::live_bytes();
+    println!("{heap_before} bytes of heap before, {heap_after} after");
+    assert!(
+        heap_after <= heap_before + LEFT_ON_HEAP_BYTES,
+        "{heap_before} bytes of heap before, {heap_after} after"
+    );
     anonymous_bytes()
 }
 
@@ -196,6 +210,7 @@ fn close(one: Working, is_watched: bool) {
 
 #[test]
 fn a_thousand_kernels_work_and_give_everything_back() {
+    assert!(counting::is_installed());
     let images = Images::new();
     let (first, second) = (a_thousand(&images), a_thousand(&images));
     let (Some(first), Some(second)) = (first, second) else {
