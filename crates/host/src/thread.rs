@@ -35,6 +35,17 @@ impl Thread {
     }
 }
 
+/// Number of the processor that the caller runs on, or ran on a moment ago: for counters that threads should not share.
+/// Each of a model checker's threads is on a processor of its own.
+pub fn processor() -> usize {
+    #[cfg(feature = "shuttle")]
+    return imp::current().id().into();
+    #[cfg(all(target_os = "linux", not(feature = "shuttle")))]
+    return rustix::thread::sched_getcpu();
+    #[cfg(not(any(target_os = "linux", feature = "shuttle")))]
+    0
+}
+
 /// Gives the processor to another thread.
 pub fn yield_now() {
     crate::sync::yield_now();

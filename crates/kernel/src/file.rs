@@ -2,14 +2,10 @@
 //! any number of files may be open under any limit.
 
 use crate::{Metadata, Mount};
-use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use rumpcap_host::{Error, Result};
-use rumpcap_vfs::{Extent, Node};
+use rumpcap_vfs::{Extent, Node, OpenFile};
 use rumpcap_vm::{PAGE_SIZE, PageLease};
 use std::io::{Read, Seek, SeekFrom};
-
-/// Pages that a small read in sequence asks to be read ahead; the kernel bounds it by a share of its limit.
-const READ_AHEAD_PAGES: u32 = 31;
 
 /// A part of a file: bytes on the device, or a hole.
 ///
@@ -44,10 +40,8 @@ pub struct Segment {
 /// ```
 pub struct File {
     mount: Mount,
-    node: Node,
+    open: OpenFile,
     position: u64,
-    /// Where the last read ended: the next one that begins there reads in sequence.
-    sequence: AtomicU64,
 }
 
 /// Bytes of a page that the kernel lends without copying. They count as wired memory while they are held.
@@ -73,12 +67,12 @@ impl core::ops::Deref for Lease {
 
 impl File {
     pub(crate) fn new(mount: &Mount, node: Node) -> File {
-        File { mount: mount.clone(), node, position: 0, sequence: AtomicU64::new(0) }
+        File { mount: mount.clone(), open: OpenFile::new(node), position: 0 }
     }
 
     /// Attributes, as they were when the file was opened.
     pub fn metadata(&self) -> Result<Metadata> {
-        Ok(Metadata(self.node.attributes))
+        Ok(Metadata(self.open.node().attributes))
     }
 
     /// The mount that it is of.
@@ -91,11 +85,7 @@ impl File {
     /// # Errors
     /// `IsADirectory`, `WrongType`, `Encrypted`, `Corrupt`, `Checksum`, `Io`, `ShortDevice`.
     pub fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<usize> {
-        let r = self.mount.vfs().enter();
-        let ahead = if self.sequence.load(Relaxed) == offset { READ_AHEAD_PAGES } else { 0 };
-        let n = self.mount.vfs().read_at(&r, &self.node, offset, buf, ahead)?;
-        self.sequence.store(offset.saturating_add(n as u64), Relaxed);
-        Ok(n)
+        self.mount.vfs().read_at(&self.open, offset, buf)
     }
 
     /// The bytes from `offset` to the end of its page or of the file, lent without copying; `None` at the end of the
@@ -105,9 +95,9 @@ impl File {
     /// As [`File::read_at`]; `NoMemory` when so many pages are lent out that others would starve: give some back.
     pub fn lend(&self, offset: u64) -> Result<Option<Lease>> {
         let r = self.mount.vfs().enter();
-        let Some(page) = self.mount.vfs().lend(&r, &self.node, offset)? else { return Ok(None) };
+        let Some(page) = self.mount.vfs().lend(&r, self.open.node(), offset)? else { return Ok(None) };
         let start = (offset % PAGE_SIZE as u64) as usize;
-        let left = usize::try_from(self.node.attributes.size_bytes - offset).unwrap_or(usize::MAX);
+        let left = usize::try_from(self.open.node().attributes.size_bytes - offset).unwrap_or(usize::MAX);
         let end = start.saturating_add(left).min(PAGE_SIZE);
         Ok(Some(Lease { page, range: start..end }))
     }
@@ -118,12 +108,12 @@ impl File {
     /// # Errors
     /// As [`File::read_at`].
     pub fn segment_at(&self, offset: u64) -> Result<Option<Segment>> {
-        let left = self.node.attributes.size_bytes.saturating_sub(offset);
+        let left = self.open.node().attributes.size_bytes.saturating_sub(offset);
         if left == 0 {
             return Ok(None);
         }
         let r = self.mount.vfs().enter();
-        let (len, hole) = match self.mount.vfs().fs().map(&r, &self.node, offset)? {
+        let (len, hole) = match self.mount.vfs().fs().map(&r, self.open.node(), offset)? {
             Extent::Device { len_bytes, .. } => (len_bytes, false),
             Extent::Hole { len_bytes } => (len_bytes, true),
             Extent::Inline => (left, false),
@@ -145,7 +135,7 @@ impl Seek for File {
         let position = match to {
             SeekFrom::Start(offset) => Some(offset),
             SeekFrom::Current(by) => self.position.checked_add_signed(by),
-            SeekFrom::End(by) => self.node.attributes.size_bytes.checked_add_signed(by),
+            SeekFrom::End(by) => self.open.node().attributes.size_bytes.checked_add_signed(by),
         };
         self.position = position.ok_or(Error::InvalidInput { what: "seek" })?;
         Ok(self.position)

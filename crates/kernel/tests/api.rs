@@ -1,7 +1,7 @@
 //! The library as its users see it, on an image made by mke2fs.
 #![allow(clippy::unwrap_used)]
 
-use rumpcap::block::{FileDevice, MemoryDevice};
+use rumpcap::block::{Counting, FileDevice, MemoryDevice};
 use rumpcap::{Daemon, Error, File, Kernel, Mount, MountOptions, PolicyKind, ReadDir, Walk};
 use rumpcap_testing::skip::skip;
 use std::io::{Read, Seek, SeekFrom};
@@ -69,6 +69,34 @@ fn handles_are_send_and_sync() {
     check::<File>();
     check::<ReadDir>();
     check::<Walk>();
+}
+
+/// Pieces of all sizes in sequence: a request for each run of pages that the limit allows, and no page twice.
+#[test]
+fn misses_in_sequence_ask_the_device_once_for_each_run_of_pages() {
+    let directory = tempfile::tempdir().unwrap();
+    let Some(image) = image(directory.path()) else { return };
+    let pages = 300_000_u64.div_ceil(4096);
+    // Pages of a run: a 16th of the frames, at most 32 (rumpcap_vm::Plan).
+    for (limit, run) in [(256 << 10, 3), (512 << 10, 7), (1 << 20, 15), (4 << 20, 32)] {
+        for piece in [512, 4096, 5000, 8192] {
+            let kernel = Kernel::builder().memory_limit(limit).daemon(Daemon::Inline).boot().unwrap();
+            let device = Arc::new(Counting::new(Arc::new(FileDevice::open(&image).unwrap())));
+            let mount = kernel.mount(device.clone(), &MountOptions::default()).unwrap();
+            let mut file = mount.open("large").unwrap();
+            let before = device.counts();
+            let (mut buf, mut seen) = (vec![0; piece], Vec::new());
+            while let n @ 1.. = file.read(&mut buf).unwrap() {
+                seen.extend_from_slice(&buf[..n]);
+            }
+            assert!(seen == content(300_000));
+            let after = device.counts();
+            let (reads, bytes) = (after.reads - before.reads, after.read_bytes - before.read_bytes);
+            // The file's one extent is in its inode, so all requests are for its content.
+            assert!(reads <= pages.div_ceil(run) + 1, "{reads} requests at {limit} in pieces of {piece}");
+            assert!(bytes <= (pages + 1) * 4096, "{bytes} bytes at {limit} in pieces of {piece}");
+        }
+    }
 }
 
 #[test]

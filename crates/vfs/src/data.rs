@@ -19,8 +19,10 @@
 use crate::file_system::Extent;
 use crate::mount::Mount;
 use crate::node::{FileKind, Node};
+use crate::open_file::OpenFile;
 use crate::vnode::VnodeRef;
 use arrayvec::ArrayVec;
+use core::cell::Cell;
 use rumpcap_host::{Error, Result};
 use rumpcap_vm::{
     BusyPages, DeviceObject, ObjectId, PAGE_SIZE, PageIndex, PageLease, PageRef, Pager, Reservation,
@@ -30,6 +32,10 @@ use std::io::IoSliceMut;
 /// Pieces of at least this many contiguous bytes are read straight into the caller's buffer. Four pages: a
 /// request of several pages is a copy or a scan more often than a structure that is looked at again.
 pub const DIRECT_READ_BYTES: usize = 4 * PAGE_SIZE;
+
+/// Pages that a small read in sequence asks to be read ahead: 128 KiB in all, as Linux does; the kernel bounds it by a
+/// share of its limit.
+const READ_AHEAD_PAGES: u32 = 31;
 
 /// Parts of one page: its blocks are at least 1 KiB.
 const PARTS: usize = PAGE_SIZE / 1024;
@@ -45,10 +51,13 @@ struct Part {
 struct FilePager<'a> {
     device: &'a DeviceObject,
     parts: ArrayVec<Part, PARTS>,
+    /// Pages that were filled.
+    pages: Cell<u64>,
 }
 
 impl Pager for FilePager<'_> {
     fn get(&self, pages: &mut BusyPages<'_>) -> Result<()> {
+        self.pages.set(pages.len() as u64);
         if let [Part { offset: Some(offset), len_bytes }] = self.parts[..] {
             let there = len_bytes.min(pages.len_bytes());
             return self.device.read_into(offset, &mut pages.slices(there));
@@ -72,8 +81,8 @@ struct Request<'a, 'r> {
     mount: &'a Mount,
     r: &'r Reservation<'r>,
     node: &'a Node,
-    /// Pages behind a small piece that will be asked for next.
-    ahead: u32,
+    /// What the caller's handle remembers.
+    open: &'a OpenFile,
     /// Past the pages, whatever the size.
     direct: bool,
     /// The file's vnode, from the first small piece on.
@@ -86,6 +95,9 @@ impl Request<'_, '_> {
         let small = buf.len() < DIRECT_READ_BYTES && !self.direct;
         if small && self.vnode.is_none() {
             self.vnode = self.mount.vfs.vnodes.reference(self.mount.number, self.node);
+            if let Some(vnode) = &self.vnode {
+                self.open.remember(self.mount.vfs.vm.hint(vnode.object()));
+            }
         }
         if let Some(object) = self.object().filter(|_| small) {
             let resident = self.mount.vfs.vm.resident_page(self.r, object, PageIndex::of(offset));
@@ -103,16 +115,19 @@ impl Request<'_, '_> {
             Extent::Device { offset: at, len_bytes } => {
                 let contiguous = cut(len_bytes, buf.len());
                 let piece = &mut buf[..contiguous];
+                let index = PageIndex::of(offset);
+                let ahead = if self.open.is_next(index) { READ_AHEAD_PAGES } else { 0 };
                 match &self.vnode {
-                    Some(vnode) if small && !self.is_not_worth_a_frame(vnode, offset, piece.len()) => {
-                        let index = PageIndex::of(offset);
-                        let page = self.mount.data_page(self.r, self.node, vnode, index, self.ahead)?;
+                    Some(vnode) if small && !self.is_not_worth_a_frame(vnode, offset, piece.len(), ahead) => {
+                        let (page, pages) = self.mount.data_page(self.r, self.node, vnode, index, ahead)?;
+                        self.open.was_read(index, pages);
                         Ok(copy_from_page(&page, offset, buf))
                     }
                     _ => {
                         let whole = if small { piece.len().min(PAGE_SIZE) } else { piece.len() };
                         let piece = &mut piece[..whole];
                         self.mount.fs.device().read_direct(at, &mut [IoSliceMut::new(piece)])?;
+                        self.open.was_read(index, (whole / PAGE_SIZE) as u64);
                         Ok(whole)
                     }
                 }
@@ -125,8 +140,8 @@ impl Request<'_, '_> {
     }
 
     /// A whole page, asked for out of sequence and for the first time, of a device that the host caches (DA-3).
-    fn is_not_worth_a_frame(&self, vnode: &VnodeRef<'_>, offset: u64, len: usize) -> bool {
-        self.ahead == 0
+    fn is_not_worth_a_frame(&self, vnode: &VnodeRef<'_>, offset: u64, len: usize, ahead: u32) -> bool {
+        ahead == 0
             && offset.is_multiple_of(PAGE_SIZE as u64)
             && len >= PAGE_SIZE
             && self.mount.fs.device().device().is_cached_by_host()
@@ -143,33 +158,55 @@ fn copy_from_page(page: &[u8; PAGE_SIZE], offset: u64, buf: &mut [u8]) -> usize 
 }
 
 impl Mount {
-    /// Reads at `offset`; gives the bytes read: short only at the end of the file. `ahead`: pages behind a small request
-    /// that the caller expects to read next.
+    /// Reads at `offset`; gives the bytes read: short only at the end of the file. May block for I/O.
+    ///
+    /// What is resident of a small request is copied without entering the gate: no lock and no reservation, see
+    /// [`Vm::copy_resident`](rumpcap_vm::Vm::copy_resident).
     ///
     /// # Errors
     /// `IsADirectory`, `WrongType`, `Encrypted`, `Corrupt`, `Checksum`, `Io`, `ShortDevice`.
-    pub fn read_at(
-        &self,
-        r: &Reservation<'_>,
-        node: &Node,
-        offset: u64,
-        buf: &mut [u8],
-        ahead: u32,
-    ) -> Result<usize> {
-        require_regular(node)?;
-        let size = node.attributes.size_bytes;
-        let len = cut(size.saturating_sub(offset), buf.len());
-        // A small file that is read whole is not read again soon (DA-3).
-        let direct = offset == 0 && len as u64 == size && self.fs.device().device().is_cached_by_host();
-        let mut request = Request { mount: self, r, node, ahead, direct, vnode: None };
-        let mut done = 0;
-        while done < len {
-            done += request.piece(offset + done as u64, &mut buf[done..len])?;
+    pub fn read_at(&self, open: &OpenFile, offset: u64, buf: &mut [u8]) -> Result<usize> {
+        let len = cut(open.node().attributes.size_bytes.saturating_sub(offset), buf.len());
+        let buf = &mut buf[..len];
+        let done = if len < DIRECT_READ_BYTES { self.read_resident(open, offset, buf) } else { 0 };
+        if done == 0 || done < len {
+            self.read_missing(&self.enter(), open, offset + done as u64, &mut buf[done..])?;
         }
         Ok(len)
     }
 
-    /// Page `index` of a file, pinned; read if need be.
+    /// Copies what is resident, from the beginning on; gives the bytes copied.
+    fn read_resident(&self, open: &OpenFile, offset: u64, buf: &mut [u8]) -> usize {
+        let hint = open.hint();
+        let mut done = 0;
+        while done < buf.len() {
+            let at = offset + done as u64;
+            let within = (at % PAGE_SIZE as u64) as usize;
+            let end = buf.len().min(done + PAGE_SIZE - within);
+            if !self.vfs.vm.copy_resident(hint, PageIndex::of(at), within, &mut buf[done..end]) {
+                break;
+            }
+            done = end;
+        }
+        done
+    }
+
+    /// Fills `buf`, which ends with the file at the latest.
+    fn read_missing(&self, r: &Reservation<'_>, open: &OpenFile, offset: u64, buf: &mut [u8]) -> Result<()> {
+        let node = open.node();
+        require_regular(node)?;
+        // A small file that is read whole is not read again soon (DA-3).
+        let whole = offset == 0 && buf.len() as u64 == node.attributes.size_bytes;
+        let direct = whole && self.fs.device().device().is_cached_by_host();
+        let mut request = Request { mount: self, r, node, open, direct, vnode: None };
+        let mut done = 0;
+        while done < buf.len() {
+            done += request.piece(offset + done as u64, &mut buf[done..])?;
+        }
+        Ok(())
+    }
+
+    /// Page `index` of a file, pinned, and how many pages were read for it.
     fn data_page<'r>(
         &self,
         r: &'r Reservation<'_>,
@@ -177,7 +214,7 @@ impl Mount {
         vnode: &VnodeRef<'_>,
         index: PageIndex,
         ahead: u32,
-    ) -> Result<PageRef<'r>> {
+    ) -> Result<(PageRef<'r>, u64)> {
         let mut parts = ArrayVec::new();
         let mut found = 0;
         while found < PAGE_SIZE && !parts.is_full() {
@@ -194,8 +231,9 @@ impl Mount {
         let whole_pages = if parts.len() == 1 { found / PAGE_SIZE } else { 1 };
         let to_end = node.attributes.size_bytes.div_ceil(PAGE_SIZE as u64).saturating_sub(index.0 + 1);
         let ahead = cut(to_end, whole_pages.saturating_sub(1)).min(ahead as usize) as u32;
-        let pager = FilePager { device: self.fs.device(), parts };
-        self.vfs.vm.page(r, vnode.object(), index, ahead, &pager)
+        let pager = FilePager { device: self.fs.device(), parts, pages: Cell::new(0) };
+        let page = self.vfs.vm.page(r, vnode.object(), index, ahead, &pager)?;
+        Ok((page, pager.pages.get()))
     }
 
     /// Lends the page that holds `offset`, without copying. `None` where the file system keeps no page of it: behind the
@@ -218,7 +256,7 @@ impl Mount {
         let vnode = self.vfs.vnodes.reference(self.number, node).ok_or(none)?;
         let page = match self.vfs.vm.resident_page(r, vnode.object(), index) {
             Some(page) => page,
-            None => self.data_page(r, node, &vnode, index, 0)?,
+            None => self.data_page(r, node, &vnode, index, 0)?.0,
         };
         PageLease::new(&self.vfs.vm, &page).map(Some)
     }

@@ -5,7 +5,7 @@
 //!
 //! Reading order: `node` and `file_system` are the contract · `cache` is a bounded cache of fixed-size entries, of which
 //! `vnode` and `namecache` are the two · `vfs` holds them for a kernel · `mount` is one mounted file system · `namei`
-//! resolves paths · `data` reads files through pages or past them · `batch` orders a directory's entries for a walk.
+//! resolves paths · `open_file` is what a handle remembers · `data` reads files through pages or past them · `batch` orders a directory's entries for a walk.
 #![forbid(unsafe_code)]
 
 mod batch;
@@ -16,6 +16,7 @@ mod mount;
 mod namecache;
 mod namei;
 mod node;
+mod open_file;
 mod vfs;
 mod vnode;
 
@@ -25,4 +26,5 @@ pub use file_system::{DirCookie, DirEntry, DirSink, Extent, FileSystem, StatFs, 
 pub use mount::Mount;
 pub use namei::{Follow, PATH_MAX, SYMLINKS_MAX};
 pub use node::{Attributes, FileKind, InodeNo, Node, NodePrivate, Timestamp};
+pub use open_file::OpenFile;
 pub use vfs::Vfs;

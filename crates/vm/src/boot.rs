@@ -18,8 +18,8 @@ use crate::region::Cutter;
 use crate::report::MemoryReport;
 use crate::resident::Resident;
 use crate::wait::BusyWait;
-use core::sync::atomic::Ordering::Relaxed;
-use rumpcap_host::sync::atomic::{AtomicBool, AtomicU32};
+use core::sync::atomic::Ordering::{Relaxed, Release};
+use rumpcap_host::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
 use rumpcap_host::sync::{Arc, Condvar, Mutex};
 use rumpcap_host::{Error, Result, memory};
 
@@ -62,6 +62,8 @@ pub struct Vm {
     pub(crate) frame_waiters: AtomicU32,
     /// Pages under I/O.
     pub(crate) in_flight: AtomicU32,
+    /// Objects that were destroyed: the clock of hints (HI-3). Changes under the resident lock.
+    pub(crate) objects_destroyed: AtomicU64,
     pub(crate) hungry: AtomicBool,
     pub(crate) callbacks: Mutex<Callbacks>,
     pub(crate) daemon: Mutex<Option<Pagedaemon>>,
@@ -101,6 +103,7 @@ impl Vm {
             frame_freed: Condvar::new(),
             frame_waiters: AtomicU32::new(0),
             in_flight: AtomicU32::new(0),
+            objects_destroyed: AtomicU64::new(0),
             hungry: AtomicBool::new(false),
             callbacks: Mutex::new(Callbacks::default()),
             daemon: Mutex::new(None),
@@ -138,12 +141,14 @@ impl Vm {
     /// Evicts an object's pages and gives its identity back. A page that somebody holds or reads stays for those who wait
     /// for it, until the policy evicts it; a page that is not there is `Stale` to whoever asks for it from now on.
     pub fn destroy_object(&self, object: ObjectId) {
-        self.resident.lock().destroy(&self.table, object);
+        let mut resident = self.resident.lock();
+        self.objects_destroyed.fetch_add(1, Release);
+        resident.destroy(&self.table, object);
     }
 
     /// A picture of this memory.
     pub fn report(&self) -> MemoryReport {
-        let (c, page) = (&self.counters, PAGE_SIZE as u64);
+        let (c, page, hits) = (&self.counters, PAGE_SIZE as u64, self.table.copies.hits());
         let mut report = MemoryReport {
             limit_bytes: self.plan.limit_bytes as u64,
             limited: self.limited,
@@ -151,8 +156,8 @@ impl Vm {
             pools_bytes: c.pool_frames.load(Relaxed) * page,
             buffers_bytes: c.buffer_frames.load(Relaxed) * page,
             frames: self.plan.frames.into(),
-            lookups: c.lookups.load(Relaxed),
-            hits: c.hits.load(Relaxed),
+            lookups: c.misses.load(Relaxed) + hits,
+            hits,
             device_reads: c.device_reads.load(Relaxed),
             device_read_bytes: c.device_read_bytes.load(Relaxed),
             direct_read_bytes: c.direct_read_bytes.load(Relaxed),

@@ -6,8 +6,7 @@ use rumpcap_host::sync::atomic::AtomicU64;
 /// All counters that are not kept by the part that they count.
 #[derive(Default)]
 pub(crate) struct Counters {
-    pub(crate) lookups: AtomicU64,
-    pub(crate) hits: AtomicU64,
+    pub(crate) misses: AtomicU64,
     pub(crate) device_reads: AtomicU64,
     pub(crate) device_read_bytes: AtomicU64,
     pub(crate) direct_read_bytes: AtomicU64,

@@ -3,10 +3,11 @@
 //! Who calls it: `fault` and `wired` for exclusive access, everybody through [`PageRef`]. With `region` the only place
 //! of `unsafe` in the kernel.
 //!
-//! FR-1. Shared access needs a pin (content immutable, PG-2, PG-3). FR-2. Exclusive access needs the busy page or the
+//! FR-1. Shared access needs a pin or an announced copy (content immutable, PG-2, PG-3). FR-2. Exclusive access needs the busy page or the
 //! wired frame, of which there is one owner.
 
 use crate::boot::Vm;
+use crate::copying::Announced;
 use crate::gate::Reservation;
 use crate::page::{FrameNo, PAGE_SIZE};
 use crate::region::Region;
@@ -53,12 +54,12 @@ impl Frames {
         unsafe { self.first.add(frame.slot()) }
     }
 
-    /// The bytes of a frame that the caller has pinned.
+    /// The bytes of a frame that the caller has pinned, or announced a copy from.
     ///
     /// # Safety
-    /// The caller holds a pin of the page in `frame` for as long as the result is used.
+    /// The caller holds a pin or an announcement of the page in `frame` for as long as the result is used.
     unsafe fn pinned(&self, frame: FrameNo) -> &[u8; PAGE_SIZE] {
-        // SAFETY: in bounds (address); a pinned page's content is immutable until it is unpinned (FR-1).
+        // SAFETY: in bounds (address); the content of such a page is immutable for as long (FR-1).
         unsafe { self.address(frame).as_ref() }
     }
 
@@ -97,6 +98,54 @@ impl<'r> PageRef<'r> {
     /// Notes that unit `unit` has been checked; forgotten when the page is evicted.
     pub fn set_checked(&self, unit: u32) {
         self.reservation.vm().table.page(self.frame).set_checked(unit);
+    }
+}
+
+/// A page that is there for one copy, without a reservation (HI-1).
+pub(crate) struct PageToCopy<'vm> {
+    vm: &'vm Vm,
+    frame: FrameNo,
+    /// Pinned without one.
+    announced: Option<Announced<'vm>>,
+}
+
+impl<'vm> PageToCopy<'vm> {
+    /// The page in `frame`, which was VALID behind the announcement (CO-1).
+    pub(crate) fn announced(vm: &'vm Vm, frame: FrameNo, announced: Announced<'vm>) -> PageToCopy<'vm> {
+        PageToCopy { vm, frame, announced: Some(announced) }
+    }
+
+    /// The page in `frame`, which the caller has just pinned.
+    pub(crate) fn pinned(vm: &'vm Vm, frame: FrameNo) -> PageToCopy<'vm> {
+        PageToCopy { vm, frame, announced: None }
+    }
+
+    pub(crate) fn frame(&self) -> FrameNo {
+        self.frame
+    }
+
+    pub(crate) fn count_hit(&self) {
+        match &self.announced {
+            Some(announced) => announced.count(),
+            None => self.vm.table.copies.count_hits(1),
+        }
+    }
+}
+
+impl Deref for PageToCopy<'_> {
+    type Target = [u8; PAGE_SIZE];
+    fn deref(&self) -> &Self::Target {
+        // SAFETY: this value is the announcement or the pin, and the bytes are lent no longer than it lives (FR-1).
+        unsafe { self.vm.frames.pinned(self.frame) }
+    }
+}
+
+impl Drop for PageToCopy<'_> {
+    fn drop(&mut self) {
+        if self.announced.is_none() {
+            self.vm.table.page(self.frame).unpin();
+            self.vm.frame_may_be_free();
+        }
     }
 }
 

@@ -179,14 +179,14 @@ pub struct Reservation<'vm> {
     vm: &'vm Vm,
     frames: u32,
     pinned: Cell<u32>,
-    lookups: Cell<u32>,
-    hits: Cell<u32>,
+    hits: Cell<u64>,
+    misses: Cell<u64>,
 }
 
 impl<'vm> Reservation<'vm> {
     pub(crate) fn new(vm: &'vm Vm, frames: u32) -> Reservation<'vm> {
         vm.gate.enter(frames);
-        Reservation { vm, frames, pinned: Cell::new(0), lookups: Cell::new(0), hits: Cell::new(0) }
+        Reservation { vm, frames, pinned: Cell::new(0), hits: Cell::new(0), misses: Cell::new(0) }
     }
 
     /// The memory that it is a right to.
@@ -206,15 +206,19 @@ impl<'vm> Reservation<'vm> {
     }
 
     pub(crate) fn count_lookup(&self, hit: bool) {
-        self.lookups.set(self.lookups.get().wrapping_add(1));
-        self.hits.set(self.hits.get().wrapping_add(hit.into()));
+        let counter = if hit { &self.hits } else { &self.misses };
+        counter.set(counter.get() + 1);
     }
 }
 
 impl Drop for Reservation<'_> {
     fn drop(&mut self) {
-        self.vm.counters.lookups.fetch_add(self.lookups.get().into(), Relaxed);
-        self.vm.counters.hits.fetch_add(self.hits.get().into(), Relaxed);
+        if self.hits.get() > 0 {
+            self.vm.table.copies.count_hits(self.hits.get());
+        }
+        if self.misses.get() > 0 {
+            self.vm.counters.misses.fetch_add(self.misses.get(), Relaxed);
+        }
         self.vm.gate.leave(self.frames);
     }
 }

@@ -6,17 +6,20 @@
 //! Reading order: [`plan`] derives every size from the limit · `region` and `frames` turn one region of host memory
 //! into tables and frames (all `unsafe` of the kernel) · `page` is one page's state · `page_table` finds pages
 //! without a lock · `page_queue` and `policy` order them for eviction · `object` groups them · `resident` is the state
-//! under the one lock · `gate` gives reservations · `fault` brings pages in · `pagedaemon` gives memory back ·
+//! under the one lock · `gate` gives reservations · `hit` copies what is there without one, announced in `copying` ·
+//! `fault` brings pages in · `pagedaemon` gives memory back ·
 //! `wired` and `pool` are memory that is not pages · `device_object` is a disk as an object.
 //!
 //! The invariants F1 to F6 are those of ARCHITECTURE.md; each module names those it upholds.
 
 mod boot;
+mod copying;
 mod counters;
 mod device_object;
 mod fault;
 mod frames;
 mod gate;
+mod hit;
 mod list;
 mod object;
 mod page;
@@ -37,6 +40,7 @@ pub use device_object::DeviceObject;
 pub use fault::{BusyPages, Pager};
 pub use frames::{PageLease, PageRef};
 pub use gate::Reservation;
+pub use hit::ObjectHint;
 pub use object::ObjectId;
 pub use page::{PAGE_SHIFT, PAGE_SIZE, PageIndex};
 pub use pagedaemon::Reclaim;

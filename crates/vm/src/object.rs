@@ -14,6 +14,9 @@ use crate::list::{Link, List};
 /// Bits of an [`ObjectId`] that are the slot; the others are the generation.
 const SLOT_BITS: u32 = 17;
 
+/// Times that a slot is used before an identity comes again.
+pub(crate) const GENERATIONS: u32 = 1 << (32 - SLOT_BITS);
+
 /// Identity of an object within its kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ObjectId(pub(crate) u32);
@@ -74,7 +77,7 @@ impl Objects {
         };
         let object = &mut self.table[slot as usize];
         object.doomed = 0;
-        object.generation = (object.generation + 1) & ((1 << (32 - SLOT_BITS)) - 1);
+        object.generation = (object.generation + 1) % GENERATIONS;
         Some(ObjectId::new(slot, object.generation))
     }
 

@@ -9,16 +9,16 @@
 //!    ▲                                 │ fault::BusyPages::drop (failed)   │ ▲ pin / unpin
 //!    ├─────────────────────────────────┘                                  │ │
 //!    └────────────────────────────────────────────────────────────────────┘
-//!                     resident::try_evict (pins = 0 only)
+//!              page_table::try_evict (pins = 0, no copy in progress)
 //! ```
 //! PG-1. Identity (`object`, `index`) changes only under the resident lock and only in FREE.
 //! PG-2. Content changes only in BUSY, by the one thread that made it so; in VALID it is immutable.
-//! PG-3. VALID with pins > 0 is left only by unpinning: nobody evicts a pinned page.
+//! PG-3. VALID with pins > 0 is left only by unpinning: nobody evicts a pinned page, or one that is copied (CO-1).
 //! PG-4. A pin is only ever added to a VALID page, by compare-and-swap; identity is compared again behind it.
 //!
 //! Locks: the state word is atomic; see each field. Memory: 24 bytes a frame, in the page table.
 
-use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
+use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
 use rumpcap_host::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64};
 
 /// log2 of [`PAGE_SIZE`].
@@ -134,7 +134,7 @@ impl Page {
 
     /// Takes a pin away. The order is sequentially consistent with the count of threads that wait for frames.
     pub(crate) fn unpin(&self) {
-        let before = self.state.fetch_sub(1, core::sync::atomic::Ordering::SeqCst);
+        let before = self.state.fetch_sub(1, SeqCst);
         assert!(before & PINS != 0 && before & VALID != 0, "PG-3: unpin of a page that is not pinned");
     }
 
@@ -162,9 +162,21 @@ impl Page {
         before & WANTED != 0
     }
 
-    /// VALID to FREE if nobody holds it (PG-3). The caller holds the resident lock.
+    /// VALID to FREE if nobody holds it (PG-3). The caller holds the resident lock, and looks for copies in progress
+    /// behind it (CO-1).
     pub(crate) fn try_evict(&self) -> bool {
-        self.state.compare_exchange(VALID, 0, core::sync::atomic::Ordering::SeqCst, Relaxed).is_ok()
+        self.state.compare_exchange(VALID, 0, SeqCst, Relaxed).is_ok()
+    }
+
+    /// FREE to VALID again: a copy is in progress. The caller has just evicted it, and still holds the resident lock.
+    pub(crate) fn unevict(&self) {
+        let before = self.state.swap(VALID, SeqCst);
+        assert!(before == 0, "PG-1: somebody took a page that was about to go");
+    }
+
+    /// Whether it is `object`'s page `index` and its content is there. The caller has announced a copy from it (CO-1).
+    pub(crate) fn is_valid(&self, object: u32, index: PageIndex) -> bool {
+        self.state.load(SeqCst) & VALID != 0 && self.is(object, index)
     }
 
     /// Asks to be woken when the page is no longer busy; false if it is not busy now.

@@ -8,6 +8,7 @@
 //!
 //! PT-1. Chains change only under the resident lock. PT-2. A look-up without it follows at most [`LONGEST_CHASE`] links.
 
+use crate::copying::Copies;
 use crate::list::Link;
 use crate::page::{FrameNo, Page, PageIndex, Pin};
 use crate::region::Table;
@@ -23,6 +24,8 @@ pub(crate) struct PageTable {
     buckets: Table<AtomicU32>,
     /// Runs of 2^`run_bits` pages have neighbouring buckets.
     run_bits: u32,
+    /// Pages that are being copied from without a pin.
+    pub(crate) copies: Copies,
 }
 
 /// What a look-up met.
@@ -39,7 +42,7 @@ impl PageTable {
     pub(crate) fn new(pages: Table<Page>, buckets: Table<AtomicU32>) -> PageTable {
         assert!(buckets.len().is_power_of_two());
         let run_bits = buckets.len().ilog2().saturating_sub(4).min(RUN_BITS_MAX);
-        PageTable { pages, buckets, run_bits }
+        PageTable { pages, buckets, run_bits, copies: Copies::new() }
     }
 
     /// Mixes object and index; the lower bits choose a bucket, the upper ones name a ghost.
@@ -69,6 +72,33 @@ impl PageTable {
     /// Looks for a page and pins it, under the resident lock: then chains do not change, and `Nothing` is the truth.
     pub(crate) fn find_locked(&self, object: u32, index: PageIndex) -> Found {
         self.chase(object, index, self.pages.len())
+    }
+
+    /// The frame that holds, or held a moment ago, a page.
+    pub(crate) fn peek(&self, object: u32, index: PageIndex) -> Option<FrameNo> {
+        let mut link = Link::from_raw(self.bucket(object, index).load(Acquire));
+        for _ in 0..LONGEST_CHASE {
+            let at = link.get()?;
+            let page = &self.pages[at as usize];
+            if page.is(object, index) {
+                return Some(FrameNo(at));
+            }
+            link = Link::from_raw(page.chain.load(Acquire));
+        }
+        None
+    }
+
+    /// VALID to FREE if nobody holds the page or copies from it (PG-3). The caller holds the resident lock.
+    pub(crate) fn try_evict(&self, frame: FrameNo) -> bool {
+        let page = self.page(frame);
+        if !page.try_evict() {
+            return false;
+        }
+        if self.copies.is_announced(frame) {
+            page.unevict();
+            return false;
+        }
+        true
     }
 
     fn chase(&self, object: u32, index: PageIndex, most_links: usize) -> Found {

@@ -13,7 +13,7 @@
 //!
 //! PD-1. A round takes no lock that an operation holds while it waits for memory; callbacks use `try_lock` (F3).
 //! PD-2. Every loop of a round is bounded by the plan (F6). PD-3. A round that frees nothing while somebody waits and
-//! no I/O is in flight is counted as stuck (F6).
+//! no I/O and no copy is in flight is counted as stuck (F6).
 //!
 //! Memory: the reserve, [`RESERVE_FRAMES`], which the gate never gives to anybody.
 
@@ -136,6 +136,7 @@ impl Vm {
     /// One round of the daemon.
     pub(crate) fn daemon_round(&self) {
         self.counters.daemon_rounds.fetch_add(1, Relaxed);
+        let (in_flight, gave_way) = (self.in_flight.load(SeqCst), self.table.copies.gave_way());
         let mut frames = self.empty_slabs(&self.counters.daemon_freed_caches);
         if frames < self.free_target() {
             let most = self.free_target() - frames;
@@ -150,7 +151,9 @@ impl Vm {
         }
         self.hungry.store(frames < self.free_target(), Relaxed);
         let waiting = self.frame_waiters.load(SeqCst) > 0;
-        if frames == 0 && waiting && self.in_flight.load(SeqCst) == 0 {
+        let io = in_flight > 0 || self.in_flight.load(SeqCst) > 0;
+        let ends_soon = io || self.table.copies.gave_way() != gave_way;
+        if frames == 0 && waiting && !ends_soon {
             self.counters.stuck.fetch_add(1, Relaxed);
         }
         self.wake_frame_waiters();

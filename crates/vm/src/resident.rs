@@ -210,7 +210,7 @@ impl Resident {
         let mut at = self.objects.get(object).pages.front();
         while let Some(frame) = at {
             at = ByObject(&mut self.links).next(frame);
-            if table.page(FrameNo(frame)).try_evict() {
+            if table.try_evict(FrameNo(frame)) {
                 self.policy.remove(&mut view(&mut self.links, table), frame);
                 let frame = self.forget(table, frame);
                 self.put_free(frame);
@@ -246,8 +246,7 @@ impl Resident {
             Place::Free => true,
             Place::Wired => false,
             Place::Main | Place::Small => {
-                let page = table.page(FrameNo(frame));
-                if !page.try_evict() {
+                if !table.try_evict(FrameNo(frame)) {
                     return false;
                 }
                 self.policy.remove(&mut view(&mut self.links, table), frame);

@@ -5,8 +5,8 @@ use core::ops::ControlFlow;
 use rumpcap::{Error, Result};
 use rumpcap_testing::seed::Random;
 use rumpcap_vfs::{
-    Attributes, DirCookie, DirEntry, DirSink, Extent, FileKind, FileSystem, InodeNo, Mount, Node, StatFs,
-    Timestamp, Vfs, XattrSink,
+    Attributes, DirCookie, DirEntry, DirSink, Extent, FileKind, FileSystem, Follow, InodeNo, Mount, Node,
+    OpenFile, StatFs, Timestamp, Vfs, XattrSink,
 };
 use rumpcap_vm::{Daemon, DeviceObject, PolicyKind, Reservation, Vm, WiredRun};
 use std::sync::{Arc, Mutex};
@@ -114,12 +114,11 @@ impl FileSystem for Hoarder {
 /// Looks a file up by its name and reads a word of it somewhere.
 fn read_one(mount: &Mount, random: &mut Random) -> Result<()> {
     let number = ROOT + 1 + random.below(FILES - ROOT - 1);
-    let r = mount.enter();
     let path = number.to_string();
-    let node = mount.resolve(&r, InodeNo(ROOT), path.as_bytes(), rumpcap_vfs::Follow::No)?;
+    let node = mount.resolve(&mount.enter(), InodeNo(ROOT), path.as_bytes(), Follow::No)?;
     let at = random.below(FILE_BYTES / 8) * 8;
     let mut read = [0; 8];
-    assert_eq!(mount.read_at(&r, &node, at, &mut read, 0)?, read.len());
+    assert_eq!(mount.read_at(&OpenFile::new(node), at, &mut read)?, read.len());
     assert_eq!(read, word(number * FILE_BYTES + at), "wrong bytes in {number} at {at}");
     Ok(())
 }

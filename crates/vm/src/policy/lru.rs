@@ -3,6 +3,7 @@
 use super::View;
 use crate::list::List;
 use crate::object::ObjectId;
+use crate::page::FrameNo;
 use crate::page_queue::{ByQueue, Place};
 
 #[derive(Default)]
@@ -30,14 +31,17 @@ impl Lru {
 
     /// The first page that can go; each is looked at once.
     pub(super) fn victim(&mut self, view: &mut View<'_>) -> Option<u32> {
-        let frame = view.find(&self.queue, self.queue.len(), |view, frame| view.page(frame).try_evict())?;
+        let frame =
+            view.find(&self.queue, self.queue.len(), |view, frame| view.table.try_evict(FrameNo(frame)))?;
         self.remove(view, frame);
         Some(frame)
     }
 
     /// The first page of `object` that can go, if it is among the first `looks`.
     pub(super) fn victim_of(&mut self, view: &mut View<'_>, object: ObjectId, looks: u32) -> Option<u32> {
-        let own = |view: &mut View<'_>, frame: u32| view.is_of(frame, object) && view.page(frame).try_evict();
+        let own = |view: &mut View<'_>, frame: u32| {
+            view.is_of(frame, object) && view.table.try_evict(FrameNo(frame))
+        };
         let frame = view.find(&self.queue, looks, own)?;
         self.remove(view, frame);
         Some(frame)

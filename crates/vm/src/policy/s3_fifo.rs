@@ -13,6 +13,7 @@
 use super::View;
 use crate::list::{Linked, List};
 use crate::object::ObjectId;
+use crate::page::FrameNo;
 use crate::page_queue::{ByQueue, Place};
 use crate::region::Table;
 use core::sync::atomic::Ordering::Relaxed;
@@ -40,7 +41,7 @@ pub(crate) struct GhostEntry {
 fn use_up(view: &View<'_>, frame: u32) -> bool {
     let references = view.page(frame).references.load(Relaxed);
     view.page(frame).references.store(references.saturating_sub(1), Relaxed);
-    references == 0 && view.page(frame).try_evict()
+    references == 0 && view.table.try_evict(FrameNo(frame))
 }
 
 /// Why a page is remembered: the lowest two bits of a ghost's name, not 0.
@@ -121,7 +122,7 @@ impl S3Fifo {
                 view.page(frame).references.store(0, Relaxed);
                 self.small.remove(&mut ByQueue(view.links), frame);
                 self.push(view, frame, Place::Main);
-            } else if view.page(frame).try_evict() {
+            } else if view.table.try_evict(FrameNo(frame)) {
                 self.small.remove(&mut ByQueue(view.links), frame);
                 self.remember(view, frame);
                 return Some(frame);
