@@ -160,9 +160,9 @@ impl Gate {
         self.leave(frames);
     }
 
-    /// Operations that wait for their turn now.
-    pub(crate) fn waiting(&self) -> u64 {
-        self.state.load(Relaxed) / WAITER
+    /// Operations that wait now.
+    pub(crate) fn waiting(&self) -> u32 {
+        (self.state.load(Relaxed) / WAITER) as u32
     }
 
     /// Frames that nobody has a right to now.

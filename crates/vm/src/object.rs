@@ -36,6 +36,15 @@ impl ObjectId {
     }
 }
 
+/// What an object's pages hold, for the report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Content {
+    /// A file's data.
+    Data,
+    /// Blocks of a device.
+    Metadata,
+}
+
 /// One object.
 #[derive(zerocopy::FromZeros)]
 #[repr(C)]
@@ -45,7 +54,16 @@ pub(crate) struct Object {
     generation: u32,
     next_free: Link,
     /// Destroyed: from then on until its slot is used again (OB-3).
-    doomed: u32,
+    doomed: u16,
+    /// 1 for a device's object, whose pages are metadata.
+    metadata: u16,
+}
+
+impl Object {
+    /// 1 for a page of metadata, 0 for one of data.
+    pub(crate) fn metadata_pages(&self) -> u32 {
+        self.metadata.into()
+    }
 }
 
 /// The table of objects.
@@ -63,7 +81,7 @@ impl Objects {
     }
 
     /// A new object without pages; `None` when all are in use.
-    pub(crate) fn create(&mut self) -> Option<ObjectId> {
+    pub(crate) fn create(&mut self, content: Content) -> Option<ObjectId> {
         let slot = match self.free.get() {
             Some(slot) => {
                 self.free = self.table[slot as usize].next_free;
@@ -78,6 +96,7 @@ impl Objects {
         let object = &mut self.table[slot as usize];
         object.doomed = 0;
         object.generation = (object.generation + 1) % GENERATIONS;
+        object.metadata = u16::from(content == Content::Metadata);
         Some(ObjectId::new(slot, object.generation))
     }
 

@@ -191,10 +191,6 @@ impl Page {
         false
     }
 
-    pub(crate) fn is_busy(&self) -> bool {
-        self.state.load(Acquire) & BUSY != 0
-    }
-
     pub(crate) fn is_pinned(&self) -> bool {
         self.state.load(Relaxed) & PINS != 0
     }

@@ -13,8 +13,9 @@ use crate::object::{ObjectId, Objects};
 use crate::page::{FrameNo, PageIndex};
 use crate::page_queue::{ByObject, ByQueue, PageLinks, Place};
 use crate::page_table::PageTable;
-use crate::policy::{Policy, Touch, View};
+use crate::policy::{Policy, Queues, Touch, View};
 use crate::region::Table;
+use crate::wired::WiredFor;
 
 /// Looks at this many pages of each queue, besides those that are not its own, for one of an object's to recycle (F4, F6):
 /// as many as two operations pin.
@@ -39,7 +40,11 @@ pub(crate) struct Resident {
     /// The object that owns more than its share, which is more than half: at most one does (F4).
     over_share: Option<ObjectId>,
     /// Frames that hold pages.
-    pages: u32,
+    pub(crate) pages: u32,
+    /// Of these, pages of devices.
+    pub(crate) metadata_pages: u32,
+    /// Frames that are wired, by what for.
+    pub(crate) wired: WiredFor,
     /// Frames that hold pages, or are wired.
     pub(crate) used: u32,
     pub(crate) most_used: u32,
@@ -65,6 +70,8 @@ impl Resident {
             object_share,
             over_share: None,
             pages: 0,
+            metadata_pages: 0,
+            wired: WiredFor::default(),
             used: 0,
             most_used: 0,
             evictions: 0,
@@ -136,9 +143,10 @@ impl Resident {
         let (object, _) = table.page(FrameNo(frame)).identity();
         table.remove(FrameNo(frame));
         let object = ObjectId(object);
-        let own = &mut self.objects.get(object).pages;
-        own.remove(&mut ByObject(&mut self.links), frame);
-        if own.len() <= self.object_share && self.over_share == Some(object) {
+        let owner = self.objects.get(object);
+        owner.pages.remove(&mut ByObject(&mut self.links), frame);
+        self.metadata_pages -= owner.metadata_pages();
+        if owner.pages.len() <= self.object_share && self.over_share == Some(object) {
             self.over_share = None;
         }
         self.objects.page_gone(object);
@@ -162,9 +170,10 @@ impl Resident {
         self.pages += 1;
         touch.arrive(page, self.pages);
         table.insert(frame);
-        let own = &mut self.objects.get(object).pages;
-        own.push_back(&mut ByObject(&mut self.links), frame.0);
-        if own.len() > self.object_share {
+        let owner = self.objects.get(object);
+        owner.pages.push_back(&mut ByObject(&mut self.links), frame.0);
+        self.metadata_pages += owner.metadata_pages();
+        if owner.pages.len() > self.object_share {
             self.over_share = Some(object);
         }
         self.policy.insert(&mut view(&mut self.links, table), frame.0, table.mix(object.0, index));
@@ -281,13 +290,14 @@ impl Resident {
         self.used -= run;
     }
 
-    /// Frames that hold a page or may, for the report.
-    pub(crate) fn for_each_page(&self, mut visit: impl FnMut(FrameNo)) {
-        for (frame, links) in self.links.iter().enumerate().take(self.fresh as usize) {
-            if matches!(links.place(), Place::Main | Place::Small) {
-                visit(FrameNo(frame as u32));
-            }
-        }
+    /// Every page is in a frame below this number.
+    pub(crate) fn touched(&self) -> u32 {
+        self.fresh
+    }
+
+    /// How long the policy's queues are, for the report.
+    pub(crate) fn queues(&self) -> Queues {
+        self.policy.queues()
     }
 }
 
