@@ -84,6 +84,11 @@ pub fn measure<T>(work: impl FnOnce() -> T) -> (T, Heap) {
     (result, heap)
 }
 
+/// Bytes of the heap that are in use now.
+pub fn live_bytes() -> u64 {
+    LIVE_BYTES.load(Relaxed)
+}
+
 /// Whether the counting allocator is the global one: what measures without it measures nothing.
 pub fn is_installed() -> bool {
     let before = ALLOCATIONS.load(Relaxed);

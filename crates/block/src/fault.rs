@@ -73,6 +73,17 @@ pub struct Fault {
     pub effect: Effect,
 }
 
+/// A fault that comes again and again: a device that is slow, or unreliable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Recurring {
+    /// The kind of request that it hits.
+    pub operation: Operation,
+    /// Every so many of that kind are hit; at least 1.
+    pub every: u64,
+    /// What it does.
+    pub effect: Effect,
+}
+
 /// A device that does to the requests of another what its faults say.
 ///
 /// ```
@@ -97,6 +108,7 @@ pub struct FaultInjector {
 #[derive(Default)]
 struct State {
     faults: ArrayVec<Fault, { FaultInjector::MAX_FAULTS }>,
+    recurring: ArrayVec<Recurring, { FaultInjector::MAX_FAULTS }>,
     requests: [u64; 3],
     fired: u64,
     held: u64,
@@ -104,7 +116,8 @@ struct State {
 }
 
 impl State {
-    /// Counts a request and gives what is to happen to it. Of several faults for one request the first injected wins.
+    /// Counts a request and gives what is to happen to it. Of several faults for one request the first injected wins, those
+    /// that come once before those that recur.
     fn next(&mut self, operation: Operation) -> Option<Effect> {
         self.requests[operation as usize] += 1;
         let nth = self.requests[operation as usize];
@@ -113,7 +126,10 @@ impl State {
                 && (fault.nth == nth
                     || fault.nth < nth && matches!(fault.effect, Effect::FailFromNowOn { .. }))
         };
-        let effect = self.faults.iter().find(hits).map(|fault| fault.effect);
+        let recurs =
+            |fault: &&Recurring| fault.operation == operation && nth.is_multiple_of(fault.every.max(1));
+        let once = self.faults.iter().find(hits).map(|fault| fault.effect);
+        let effect = once.or_else(|| self.recurring.iter().find(recurs).map(|fault| fault.effect));
         self.fired += u64::from(effect.is_some());
         effect
     }
@@ -144,10 +160,20 @@ impl FaultInjector {
         self.state.lock().faults.try_push(fault).map_err(|_| full)
     }
 
+    /// Adds a fault that recurs.
+    ///
+    /// # Errors
+    /// As [`FaultInjector::inject`], for those that recur.
+    pub fn inject_recurring(&self, fault: Recurring) -> Result<()> {
+        let full = Error::InvalidInput { what: "number of faults" };
+        self.state.lock().recurring.try_push(fault).map_err(|_| full)
+    }
+
     /// Forgets all faults and begins to count anew. Held requests stay held.
     pub fn reset(&self) {
         let mut state = self.state.lock();
         state.faults.clear();
+        state.recurring.clear();
         state.requests = [0; 3];
         state.fired = 0;
     }
@@ -282,83 +308,4 @@ impl BlockDevice for FaultInjector {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::MemoryDevice;
-
-    fn injector(faults: &[(Operation, u64, Effect)]) -> (Arc<MemoryDevice>, FaultInjector) {
-        let memory = Arc::new(MemoryDevice::from_bytes(&[1; 100]));
-        let injector = FaultInjector::new(memory.clone());
-        for (operation, nth, effect) in faults.iter().copied() {
-            injector.inject(Fault { operation, nth, effect }).unwrap();
-        }
-        (memory, injector)
-    }
-
-    #[test]
-    fn fails_the_nth_and_only_it() {
-        let fail = Effect::Fail { errno: 28 };
-        let (memory, device) = injector(&[(Operation::Write, 2, fail), (Operation::Flush, 1, fail)]);
-        let write = |at| device.write_at(at, &mut [IoSlice::new(&[2])]);
-        let results = [write(0), write(1), write(2)];
-        assert_eq!(results, [Ok(()), Err(Error::Io { errno: 28, at: 1 }), Ok(())]);
-        assert_eq!(memory.to_bytes()[..4], [2, 1, 2, 1]);
-        assert!(device.flush().is_err() && device.flush().is_ok());
-        device.read_at(0, &mut [IoSliceMut::new(&mut [0])]).unwrap();
-        let counts = [Operation::Read, Operation::Write, Operation::Flush].map(|o| device.requests(o));
-        assert_eq!((counts, device.fired()), ([1, 3, 2], 2));
-    }
-
-    #[test]
-    fn a_device_that_is_gone_stays_gone_until_reset() {
-        let (_, device) = injector(&[(Operation::Read, 2, Effect::FailFromNowOn { errno: 5 })]);
-        let read = || device.read_at(0, &mut [IoSliceMut::new(&mut [0])]);
-        assert!(read().is_ok() && read().is_err() && read().is_err());
-        device.reset();
-        assert!(read().is_ok() && read().is_ok());
-    }
-
-    #[test]
-    fn tears() {
-        let tear = Effect::Tear { bytes: 3 };
-        let silently = Effect::TearSilently { bytes: 3 };
-        let (memory, device) = injector(&[
-            (Operation::Write, 1, tear),
-            (Operation::Write, 2, silently),
-            (Operation::Read, 1, tear),
-            (Operation::Read, 2, silently),
-        ]);
-        let write = |at| device.write_at(at, &mut [IoSlice::new(&[2, 2]), IoSlice::new(&[3, 3])]);
-        assert_eq!(write(0), Err(Error::Io { errno: 5, at: 3 }));
-        assert_eq!(write(10), Ok(()));
-        assert_eq!(memory.to_bytes()[..15], [2, 2, 3, 1, 1, 1, 1, 1, 1, 1, 2, 2, 3, 1, 1]);
-        let (mut a, mut b) = ([0; 2], [0; 2]);
-        let mut read = || device.read_at(0, &mut [IoSliceMut::new(&mut a), IoSliceMut::new(&mut b)]);
-        assert_eq!(read(), Err(Error::Io { errno: 5, at: 3 }));
-        assert_eq!(read(), Ok(()));
-        assert_eq!((a, b), ([2, 2], [3, TORN_READ_FILL]));
-    }
-
-    #[test]
-    fn holds_until_released() {
-        let (memory, device) = injector(&[(Operation::Write, 1, Effect::Hold)]);
-        std::thread::scope(|scope| {
-            let writer = scope.spawn(|| device.write_at(0, &mut [IoSlice::new(&[2])]));
-            while device.held() == 0 {
-                std::thread::yield_now();
-            }
-            assert_eq!(memory.to_bytes()[0], 1);
-            device.release();
-            writer.join().unwrap().unwrap();
-        });
-        assert_eq!((memory.to_bytes()[0], device.held()), (2, 0));
-    }
-
-    #[test]
-    fn faults_are_bounded() {
-        let (_, device) = injector(&[]);
-        let fault = Fault { operation: Operation::Read, nth: 1, effect: Effect::Delay { milliseconds: 0 } };
-        (0..FaultInjector::MAX_FAULTS).for_each(|_| device.inject(fault).unwrap());
-        assert!(device.inject(fault).is_err());
-    }
-}
+mod tests;

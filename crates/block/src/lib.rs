@@ -28,7 +28,7 @@ mod vectors;
 
 pub use counting::{Counting, Counts};
 pub use device::BlockDevice;
-pub use fault::{Effect, Fault, FaultInjector, Operation, TORN_READ_FILL};
+pub use fault::{Effect, Fault, FaultInjector, Operation, Recurring, TORN_READ_FILL};
 pub use file::FileDevice;
 pub use memory::MemoryDevice;
 pub use overlay::Overlay;

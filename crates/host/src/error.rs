@@ -98,6 +98,8 @@ pub enum Error {
         /// Frames that could be wired at that moment.
         have: u64,
     },
+    /// What was asked for belongs to something that is gone meanwhile.
+    Stale,
     /// The host refused memory, a thread or a file at boot.
     Host {
         /// What was asked for.
@@ -125,6 +127,7 @@ impl Error {
             Error::NoAttribute => 61,
             Error::Checksum { .. } => 74,
             Error::Unsupported { .. } | Error::UnknownFeature { .. } => 95,
+            Error::Stale => 116,
             Error::Corrupt { .. } => 117,
             Error::Encrypted => 126,
             Error::Host { errno: 0, .. } => 5,
@@ -162,6 +165,7 @@ impl fmt::Display for Error {
             Error::NoMemory { what, need, have } => {
                 write!(f, "out of memory for {what}: {need} frames asked for, {have} can be wired")
             }
+            Error::Stale => f.write_str("gone while it was asked for"),
             Error::Host { what, errno } => write!(f, "host refused {what} (errno {errno})"),
         }
     }

@@ -142,8 +142,8 @@ impl Vm {
         Ok(object)
     }
 
-    /// Evicts an object's pages and gives its identity back. A page that somebody still holds stays until it is let go,
-    /// and is found by nobody.
+    /// Evicts an object's pages and gives its identity back. A page that somebody holds or reads stays for those who wait
+    /// for it, until the policy evicts it; a page that is not there is `Stale` to whoever asks for it from now on.
     pub fn destroy_object(&self, object: ObjectId) {
         self.trace(TraceEvent::Gone { object: object.0 });
         let mut resident = self.resident.lock();

@@ -22,7 +22,7 @@ use crate::trace::TraceEvent;
 use arrayvec::ArrayVec;
 use core::sync::atomic::Ordering::{Relaxed, SeqCst};
 use rumpcap_host::sync::MutexGuard;
-use rumpcap_host::{Result, clock, thread};
+use rumpcap_host::{Error, Result, clock, thread};
 use std::io::IoSliceMut;
 
 /// Fills pages of an object.
@@ -54,7 +54,7 @@ impl Vm {
     /// that are not there either. May block for I/O.
     ///
     /// # Errors
-    /// Those of the pager.
+    /// Those of the pager; `Stale` when the object was destroyed, be it while the caller slept for the page.
     pub fn page<'r>(
         &self,
         r: &'r Reservation<'_>,
@@ -124,6 +124,7 @@ impl Vm {
                     self.counters.busy_waits.fetch_add(1, Relaxed);
                     self.busy.sleep(frame, self.table.page(frame));
                 }
+                Found::Nothing if !resident.objects.is_live(wanted.object) => return Err(Error::Stale),
                 Found::Nothing => match resident.take_frame(&self.table, wanted.object, wanted.index) {
                     Some(frame) => {
                         let busy = self.make_busy(resident, wanted, frame);

@@ -26,8 +26,13 @@ use rumpcap_host::{Error, Result, clock};
 /// of data, and two to spare for the layers between.
 pub(crate) const LARGEST: u32 = 12;
 
-/// Condition variables that waiters spread over, so that serving one wakes about one. A power of two.
-const CHANNELS: usize = 64;
+/// Tickets of a block. Those of the block that is served have a condition variable each, so that serving one wakes one; those
+/// of a later block share one until it is their block's turn: a waiter is woken twice, however many there are. Under the
+/// model checker so few that two waiters make two blocks.
+const BLOCK: u64 = if cfg!(feature = "shuttle") { 1 } else { 64 };
+
+/// Condition variables of later blocks: four thousand waiters before two blocks share one.
+const BLOCKS: u64 = 64;
 
 /// One waiter, in the upper half of `state`.
 const WAITER: u64 = 1 << 32;
@@ -37,7 +42,8 @@ pub(crate) struct Gate {
     /// Waiters in the upper 32 bits, available frames in the lower.
     state: AtomicU64,
     turns: Mutex<Turns>,
-    channels: [Condvar; CHANNELS],
+    channels: [Condvar; BLOCK as usize],
+    blocks: [Condvar; BLOCKS as usize],
     capacity: u32,
     pub(crate) entries: AtomicU64,
     pub(crate) waits: AtomicU64,
@@ -58,6 +64,7 @@ impl Gate {
             state: AtomicU64::new(u64::from(capacity)),
             turns: Mutex::new(Turns { next: 0, serving: 0, wired: 0 }),
             channels: core::array::from_fn(|_| Condvar::new()),
+            blocks: core::array::from_fn(|_| Condvar::new()),
             capacity,
             entries: AtomicU64::new(0),
             waits: AtomicU64::new(0),
@@ -87,10 +94,14 @@ impl Gate {
         turns.next += 1;
         self.state.fetch_add(WAITER, AcqRel);
         while turns.serving != ticket || !self.take(frames) {
-            turns = self.channel(ticket).wait(turns);
+            let is_far = ticket / BLOCK > turns.serving / BLOCK;
+            turns = if is_far { self.block(ticket) } else { self.channel(ticket) }.wait(turns);
         }
         self.state.fetch_sub(WAITER, AcqRel);
         turns.serving += 1;
+        if turns.serving.is_multiple_of(BLOCK) {
+            self.block(turns.serving).notify_all();
+        }
         self.channel(turns.serving).notify_all();
         drop(turns);
         self.waits.fetch_add(1, Relaxed);
@@ -118,7 +129,11 @@ impl Gate {
     }
 
     fn channel(&self, ticket: u64) -> &Condvar {
-        &self.channels[ticket as usize % CHANNELS]
+        &self.channels[(ticket % BLOCK) as usize]
+    }
+
+    fn block(&self, ticket: u64) -> &Condvar {
+        &self.blocks[(ticket / BLOCK % BLOCKS) as usize]
     }
 
     /// Takes `frames` for memory that is kept. Never waits: who keeps memory must be able to do without (GA-2).

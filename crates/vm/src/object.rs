@@ -5,6 +5,7 @@
 //!
 //! OB-1. An object's list holds exactly the pages whose identity names it.
 //! OB-2. An identity is used again only after 2^15 uses of its slot.
+//! OB-3. An object that was destroyed gets no new page: its slot is given back with the last one that it has.
 //!
 //! Memory: 28 bytes an object, in the region.
 
@@ -52,7 +53,7 @@ pub(crate) struct Object {
     pub(crate) pages: List,
     generation: u32,
     next_free: Link,
-    /// Nobody has it any more; it goes with the last of its pages.
+    /// Destroyed: from then on until its slot is used again (OB-3).
     doomed: u16,
     /// 1 for a device's object, whose pages are metadata.
     metadata: u16,
@@ -93,6 +94,7 @@ impl Objects {
             None => return None,
         };
         let object = &mut self.table[slot as usize];
+        object.doomed = 0;
         object.generation = (object.generation + 1) % GENERATIONS;
         object.metadata = u16::from(content == Content::Metadata);
         Some(ObjectId::new(slot, object.generation))
@@ -106,17 +108,21 @@ impl Objects {
     /// Gives back an object: now, or with the last of the pages that somebody still holds.
     pub(crate) fn destroy(&mut self, id: ObjectId) {
         let object = self.get(id);
-        object.doomed = u16::from(object.pages.len() > 0);
-        if object.doomed == 0 {
-            self.release(id);
-        }
+        assert!(object.doomed == 0, "OB-3: an object was destroyed twice");
+        object.doomed = 1;
+        self.page_gone(id);
     }
 
-    /// A page has left the object.
+    /// Whether pages may be asked for: `id` is neither destroyed nor of an earlier use of its slot (OB-3).
+    pub(crate) fn is_live(&self, id: ObjectId) -> bool {
+        let object = &self.table[id.slot() as usize];
+        object.doomed == 0 && ObjectId::new(id.slot(), object.generation) == id
+    }
+
+    /// A page may have left the object.
     pub(crate) fn page_gone(&mut self, id: ObjectId) {
         let object = self.get(id);
         if object.doomed != 0 && object.pages.len() == 0 {
-            object.doomed = 0;
             self.release(id);
         }
     }

@@ -39,7 +39,7 @@ pub struct Plan {
     /// The most pages read in one request, the wanted one included: a 16th of the frames, so that read-ahead of a few
     /// threads does not push out what they work on; at most [`MAX_RUN`].
     pub run_pages: u32,
-    /// Pages that one object may own before it recycles its own (F4): three quarters.
+    /// Pages that one object may own before its own are recycled first, whoever asks (F4): three quarters.
     pub object_share: u32,
 }
 

@@ -82,7 +82,7 @@ pub struct MemoryReport {
     pub evictions: u64,
     /// Of these, by the thread that wanted the frame.
     pub evictions_direct: u64,
-    /// Of these, by an object over its share, of its own pages.
+    /// Of these, pages of an object because it was over its share.
     pub evictions_self: u64,
     /// Rounds of the pagedaemon.
     pub daemon_rounds: u64,

@@ -17,9 +17,13 @@ use crate::policy::{GhostName, Policy, Queues, Touch, View};
 use crate::region::Table;
 use crate::wired::WiredFor;
 
-/// Looks at this many pages of each queue for one of an object's own to recycle (F4, F6). It owns three quarters of them:
-/// that none of so many is its own and idle is rare, and then another's goes.
-const SELF_RECYCLE_LOOKS: u32 = 2 * crate::gate::LARGEST;
+/// Looks at this many pages of each queue, besides those that are not its own, for one of an object's to recycle (F4, F6):
+/// as many as two operations pin.
+const OWN_LOOKS: u32 = 2 * crate::gate::LARGEST;
+
+/// Passes over at most this many pages that are not the object's own: in a kernel of 4 MiB all that there can be, as it
+/// owns three quarters. In a larger one, pages that nobody has asked for while so many others came go in their turn.
+const OTHERS_LOOKS: u32 = 256;
 
 /// Frames that are taken without asking whether they help: 4 MiB. A frame that was never touched costs the host a page
 /// fault and a cleared page, which was more than reading a page from its cache; a recycled one is in the processor's caches.
@@ -33,6 +37,8 @@ pub(crate) struct Resident {
     /// Frames from here on were never used, but for those that are wired.
     fresh: u32,
     object_share: u32,
+    /// The object that owns more than its share, which is more than half: at most one does (F4).
+    over_share: Option<ObjectId>,
     /// Frames that hold pages.
     pub(crate) pages: u32,
     /// Of these, pages of devices.
@@ -62,6 +68,7 @@ impl Resident {
             free: List::default(),
             fresh: 0,
             object_share,
+            over_share: None,
             pages: 0,
             metadata_pages: 0,
             wired: WiredFor::default(),
@@ -74,7 +81,7 @@ impl Resident {
         }
     }
 
-    /// A frame for page `index` of `object`: free, fresh, recycled from the object if it is over its share (F4), or the
+    /// A frame for page `index` of `object`: free, fresh, recycled from the object that is over its share (F4), or the
     /// policy's victim. `None` when all are pinned, busy or wired.
     ///
     /// RE-3. A kernel with much memory takes what was never touched beyond [`EASY_FRAMES`] only for a page that the policy
@@ -90,7 +97,7 @@ impl Resident {
         let frame = self
             .take_free()
             .or_else(|| if grow { self.take_fresh() } else { None })
-            .or_else(|| self.recycle_own(table, object))
+            .or_else(|| self.recycle_over_share(table))
             .or_else(|| self.evict_victim(table))
             .or_else(|| self.take_fresh())?;
         self.used += 1;
@@ -112,14 +119,16 @@ impl Resident {
         None
     }
 
-    /// A page of `object`, if it is over its share and others own pages that it would take (F4). Which one, the policy
-    /// says: an object alone is left to the policy altogether.
-    fn recycle_own(&mut self, table: &PageTable, object: ObjectId) -> Option<FrameNo> {
-        let own = self.objects.get(object).pages.len();
-        if own <= self.object_share || own == self.pages {
+    /// A page of the object that is over its share, whoever asks: itself, which would take others', or another, which
+    /// would otherwise trade its own few pages for each other and never come to its share (F4). Which page, the policy says:
+    /// an object alone is left to the policy altogether.
+    fn recycle_over_share(&mut self, table: &PageTable) -> Option<FrameNo> {
+        let object = self.over_share?;
+        let others = self.pages - self.objects.get(object).pages.len();
+        if others == 0 {
             return None;
         }
-        let looks = SELF_RECYCLE_LOOKS;
+        let looks = others.min(OTHERS_LOOKS) + OWN_LOOKS;
         let frame = self.policy.victim_of(&mut view(&mut self.links, table), object, looks)?;
         self.evictions_self += 1;
         Some(self.forget(table, frame))
@@ -138,6 +147,9 @@ impl Resident {
         let owner = self.objects.get(object);
         owner.pages.remove(&mut ByObject(&mut self.links), frame);
         self.metadata_pages -= owner.metadata_pages();
+        if owner.pages.len() <= self.object_share && self.over_share == Some(object) {
+            self.over_share = None;
+        }
         self.objects.page_gone(object);
         self.pages -= 1;
         self.used -= 1;
@@ -162,6 +174,9 @@ impl Resident {
         let owner = self.objects.get(object);
         owner.pages.push_back(&mut ByObject(&mut self.links), frame.0);
         self.metadata_pages += owner.metadata_pages();
+        if owner.pages.len() > self.object_share {
+            self.over_share = Some(object);
+        }
         let name = self.name(table, object, index);
         self.links[frame.slot()].set_metadata(name.is_metadata);
         self.policy.insert(&mut view(&mut self.links, table), frame.0, name);

@@ -16,6 +16,8 @@ struct Pattern {
     len_bytes: u64,
     reads: AtomicU64,
     fail_every: u64,
+    /// Lets other threads go first every so many reads. Rarely: on a busy processor that takes milliseconds.
+    yield_every: u64,
 }
 
 fn word(at: u64) -> u64 {
@@ -28,7 +30,7 @@ impl BlockDevice for Pattern {
     }
     fn read_at(&self, offset: u64, bufs: &mut [IoSliceMut<'_>]) -> Result<()> {
         let nth = self.reads.fetch_add(1, Ordering::Relaxed) + 1;
-        if nth.is_multiple_of(5) {
+        if self.yield_every != 0 && nth.is_multiple_of(self.yield_every) {
             std::thread::yield_now();
         }
         if self.fail_every != 0 && nth.is_multiple_of(self.fail_every) {
@@ -57,8 +59,11 @@ fn boot(limit_bytes: u64, policy: PolicyKind, daemon: Daemon) -> Arc<Vm> {
     Vm::boot(BootOptions { limit_bytes: Some(limit_bytes), policy, daemon, trace: None }).unwrap()
 }
 
-fn device(vm: &Arc<Vm>, len_bytes: u64, fail_every: u64) -> DeviceObject {
-    let device = Pattern { len_bytes, reads: AtomicU64::new(0), fail_every };
+fn device(vm: &Arc<Vm>, len_bytes: u64) -> DeviceObject {
+    attach(vm, Pattern { len_bytes, reads: AtomicU64::new(0), fail_every: 0, yield_every: 0 })
+}
+
+fn attach(vm: &Arc<Vm>, device: Pattern) -> DeviceObject {
     DeviceObject::attach(vm, Arc::new(device)).unwrap()
 }
 
@@ -90,7 +95,8 @@ fn read_randomly(vm: &Vm, device: &DeviceObject, mut seed: u64, count: u32) -> u
 fn many_threads(policy: PolicyKind, daemon: Daemon, threads: u64, fail_every: u64) {
     let limit = 256 << 10;
     let vm = boot(limit, policy, daemon);
-    let device = device(&vm, 4 << 20, fail_every);
+    let device =
+        attach(&vm, Pattern { len_bytes: 4 << 20, reads: AtomicU64::new(0), fail_every, yield_every: 50 });
     let errors: u64 = std::thread::scope(|scope| {
         let run = |t| {
             let (vm, device) = (&vm, &device);
@@ -128,7 +134,7 @@ fn every_limit_boots_and_reads_or_is_refused_with_the_number_that_would_do() {
         let options = BootOptions { limit_bytes: Some(limit), daemon: Daemon::Inline, ..Default::default() };
         match Vm::boot(options) {
             Ok(vm) => {
-                let device = device(&vm, 1 << 20, 0);
+                let device = device(&vm, 1 << 20);
                 assert_eq!(read_randomly(&vm, &device, limit | 1, 300), 0);
                 assert!(vm.report().peak_bytes <= limit);
             }
@@ -145,7 +151,7 @@ fn every_limit_boots_and_reads_or_is_refused_with_the_number_that_would_do() {
 #[test]
 fn the_last_page_of_a_device_ends_in_zeros_and_there_is_none_behind() {
     let vm = boot(256 << 10, PolicyKind::S3Fifo, Daemon::Inline);
-    let device = device(&vm, 3 * 4096 + 1000, 0);
+    let device = device(&vm, 3 * 4096 + 1000);
     let r = vm.reserve(1);
     let page = device.page(&r, 3 * 4096, 5).unwrap();
     assert_eq!(page[992..1000], word(3 * 4096 + 992).to_le_bytes());
@@ -158,7 +164,7 @@ fn the_last_page_of_a_device_ends_in_zeros_and_there_is_none_behind() {
 #[test]
 fn wired_memory_is_refused_with_numbers_and_comes_back() {
     let vm = boot(256 << 10, PolicyKind::S3Fifo, Daemon::Inline);
-    let device = device(&vm, 1 << 20, 0);
+    let device = device(&vm, 1 << 20);
     read_randomly(&vm, &device, 3, 200);
     let free = vm.report().in_use_bytes;
     let mut runs = Vec::new();
@@ -186,7 +192,7 @@ fn a_device_that_goes_takes_its_pages_along() {
     let vm = boot(256 << 10, PolicyKind::S3Fifo, Daemon::Inline);
     let before = vm.report().in_use_bytes;
     for _ in 0..100 {
-        let device = device(&vm, 1 << 20, 0);
+        let device = device(&vm, 1 << 20);
         read_randomly(&vm, &device, 3, 50);
         drop(device);
         assert_eq!(vm.report().in_use_bytes, before);

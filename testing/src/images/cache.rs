@@ -16,6 +16,7 @@ const MAKERS: &[&str] = &[
     include_str!("journal.rs"),
     include_str!("../tree/mod.rs"),
     include_str!("../tree/attributes.rs"),
+    include_str!("../tree/crowd.rs"),
     include_str!("../tree/directories.rs"),
     include_str!("../tree/files.rs"),
     include_str!("../tree/links.rs"),

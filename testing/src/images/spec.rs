@@ -46,6 +46,8 @@ pub enum Tree {
     Casefold,
     /// An encrypted directory beside plain ones.
     Encrypted,
+    /// A sparse file of 1 GiB and a thousand small ones, of which every byte is known: [`crate::tree::crowd`].
+    Crowd,
     /// Nothing but what mke2fs makes.
     Empty,
 }

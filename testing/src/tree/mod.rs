@@ -5,6 +5,7 @@
 //! out is never taken from here: the oracles read it from the image.
 
 mod attributes;
+pub mod crowd;
 mod directories;
 mod files;
 mod links;
@@ -95,6 +96,7 @@ pub fn fill(tree: Tree, top: &Path, room: &Room) {
         Tree::Extents(count) => files::every_other_block(&top.join("extents"), room, count),
         Tree::Casefold => directories::casefold(top),
         Tree::Encrypted => special::encrypted(top, room),
+        Tree::Crowd => crowd::make(top),
         Tree::Empty => {}
     }
 }
