@@ -40,7 +40,16 @@ pub fn yield_now() {
     crate::sync::yield_now();
 }
 
-/// Sleeps. For injected delays only: nothing in the kernel waits by the clock.
-pub fn sleep_ms(milliseconds: u64) {
-    std::thread::sleep(std::time::Duration::from_millis(milliseconds));
+/// Sleeps. For injected delays and simulated devices only: nothing in the kernel waits by the clock.
+pub fn sleep_ns(nanoseconds: u64) {
+    #[cfg(not(feature = "shuttle"))]
+    std::thread::sleep(std::time::Duration::from_nanos(nanoseconds));
+    // The clock goes on by the steps that the others take meanwhile, or by this one's own.
+    #[cfg(feature = "shuttle")]
+    {
+        let start = crate::clock::now();
+        while start.elapsed_ns() < nanoseconds {
+            yield_now();
+        }
+    }
 }

@@ -15,7 +15,7 @@ use std::process::{Command, Stdio};
 use tally::Tally;
 
 /// Where a package has its tests of interleavings: compiled with its feature `shuttle` only.
-const INTERLEAVINGS: &str = "tests/schedules.rs";
+const INTERLEAVINGS: &str = "tests/schedules";
 
 /// Options of the task.
 #[derive(clap::Args)]
