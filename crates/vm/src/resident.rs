@@ -31,6 +31,8 @@ pub(crate) struct Resident {
     free: List,
     /// Frames from here on were never used, but for those that are wired.
     fresh: u32,
+    /// Frames from here on were wired in rows, or lie between such; they may hold pages though nothing before is used yet.
+    rows_from: u32,
     object_share: u32,
     /// Frames that hold pages.
     pages: u32,
@@ -51,6 +53,7 @@ impl Resident {
         object_share: u32,
     ) -> Resident {
         Resident {
+            rows_from: links.len() as u32,
             links,
             objects,
             policy,
@@ -216,6 +219,7 @@ impl Resident {
         for frame in (0..self.links.len() as u32).rev() {
             length = if self.clear_for_wiring(table, frame) { length + 1 } else { 0 };
             if length == run {
+                self.rows_from = self.rows_from.min(frame);
                 return Some(self.wire_cleared(frame, run));
             }
         }
@@ -267,9 +271,10 @@ impl Resident {
 
     /// Frames that hold a page or may, for the report.
     pub(crate) fn for_each_page(&self, mut visit: impl FnMut(FrameNo)) {
-        for (frame, links) in self.links.iter().enumerate().take(self.fresh as usize) {
-            if matches!(links.place(), Place::Main | Place::Small) {
-                visit(FrameNo(frame as u32));
+        let behind = self.rows_from.max(self.fresh)..self.links.len() as u32;
+        for frame in (0..self.fresh).chain(behind) {
+            if matches!(self.links[frame as usize].place(), Place::Main | Place::Small) {
+                visit(FrameNo(frame));
             }
         }
     }

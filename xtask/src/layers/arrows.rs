@@ -18,7 +18,7 @@ const LAYERS: &[&[&str]] = &[
     &["fs/*"],
     &["crates/kernel"],
     &["testing", "front/*"],
-    &["xtask", "fuzz"],
+    &["xtask", "fuzz", "testing/*"],
 ];
 
 /// The layer that brings the hypercalls.

@@ -1,0 +1,122 @@
+//! [`Trace`]: everything that happens in a run, in order, as one number: equal runs have equal digests.
+//!
+//! Who calls it: the schedule with every step, the disk with every request, the kernel with every look-up of a page, the
+//! threads with what they do. Locks: one of the host's own, which the model checker does not see; nobody switches while he
+//! holds it.
+
+use std::fmt;
+use std::sync::{Mutex, PoisonError};
+
+/// What happened so far.
+pub struct Trace {
+    state: Mutex<Summary>,
+    prints: bool,
+}
+
+/// How much happened, and what, as a number.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// Of all events, in order.
+    pub digest: u64,
+    /// Steps of the schedule.
+    pub steps: u64,
+    /// Requests to disks.
+    pub requests: u64,
+    /// Of these, those that failed.
+    pub failures: u64,
+    /// Look-ups of pages.
+    pub lookups: u64,
+    /// What threads did.
+    pub actions: u64,
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Summary { digest, steps, requests, failures, lookups, actions } = self;
+        write!(f, "digest {digest:016x}: {steps} steps, {actions} actions, {lookups} look-ups, ")?;
+        write!(f, "{requests} requests, {failures} failed")
+    }
+}
+
+/// One event.
+#[allow(missing_docs)]
+#[derive(Clone, Copy, Debug)]
+pub enum Event {
+    /// A thread's turn.
+    Step { task: u64 },
+    /// A request to a disk: how much from where, and whether it fails.
+    Request { disk: u64, offset: u64, len_bytes: u64, fails: bool },
+    /// A look-up of a page.
+    Lookup { object: u32, index: u64 },
+    /// A thread begins to do something.
+    Action { worker: u64, what: &'static str, number: u64 },
+}
+
+impl Trace {
+    /// Nothing has happened. `prints`: requests and actions are also printed to stderr.
+    pub fn new(prints: bool) -> Trace {
+        Trace { state: Mutex::default(), prints }
+    }
+
+    /// What happened so far.
+    pub fn summary(&self) -> Summary {
+        *self.lock()
+    }
+
+    /// Takes an event in.
+    pub fn add(&self, event: Event) {
+        let mut state = self.lock();
+        let words = match event {
+            Event::Step { task } => {
+                state.steps += 1;
+                [1, task, 0, 0]
+            }
+            Event::Request { disk, offset, len_bytes, fails } => {
+                state.requests += 1;
+                state.failures += u64::from(fails);
+                [2 + u64::from(fails), disk, offset, len_bytes]
+            }
+            Event::Lookup { object, index } => {
+                state.lookups += 1;
+                [4, object.into(), index, 0]
+            }
+            Event::Action { worker, what, number } => {
+                state.actions += 1;
+                [5, worker, number, what.len() as u64]
+            }
+        };
+        state.digest = words.into_iter().fold(state.digest, mix);
+        let is_told = matches!(event, Event::Request { .. } | Event::Action { .. });
+        if self.prints && is_told {
+            eprintln!("{:>8}  {event:?}", state.steps);
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Summary> {
+        // A thread that panicked left numbers behind that are as good as any.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One more word of a digest: multiplied and folded, so that the order matters.
+fn mix(digest: u64, word: u64) -> u64 {
+    let mixed = (digest.rotate_left(5) ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    mixed ^ (mixed >> 32)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_order_of_events_matters() {
+        let digest = |tasks: [u64; 3]| {
+            let trace = Trace::new(false);
+            tasks.into_iter().for_each(|task| trace.add(Event::Step { task }));
+            trace.summary().digest
+        };
+        assert_eq!(digest([1, 2, 3]), digest([1, 2, 3]));
+        assert_ne!(digest([1, 2, 3]), digest([1, 3, 2]));
+        assert_ne!(digest([0, 0, 1]), digest([0, 1, 0]));
+    }
+}
