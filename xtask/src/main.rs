@@ -12,6 +12,7 @@ mod demo;
 mod layers;
 mod licences;
 mod setup;
+mod sim;
 mod test;
 mod workspace;
 
@@ -38,6 +39,8 @@ enum Task {
     Layers,
     /// Check the licences of all dependencies, offline
     Licences,
+    /// Run whole kernels in a simulated world, from seeds
+    Sim(sim::Args),
     /// Install what the tests need, run all of them, count
     Test(test::Args),
 }
@@ -48,6 +51,7 @@ fn main() -> std::process::ExitCode {
         Task::Demo(args) => demo::run(&args),
         Task::Layers => layers::run(),
         Task::Licences => licences::run(),
+        Task::Sim(args) => sim::run(&args),
         Task::Test(args) => test::run(&args),
     };
     match done {

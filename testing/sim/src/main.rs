@@ -5,6 +5,7 @@ use clap::Parser;
 use rumpcap_sim::image::{self, Image};
 use rumpcap_sim::plan::Plan;
 use rumpcap_sim::run;
+use rumpcap_sim::trace::Summary;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Instant;
@@ -53,10 +54,10 @@ fn one(seed: u64, images: &Arc<[Image]>, verbose: bool) -> bool {
 
 fn many(from: u64, count: u64, images: &Arc<[Image]>) -> bool {
     let start = Instant::now();
-    let mut steps = 0;
+    let mut all = Vec::new();
     for seed in from..from.saturating_add(count) {
         match run::run(seed, images, false) {
-            Ok(summary) => steps += summary.steps,
+            Ok(summary) => all.push(summary),
             Err(failure) => {
                 println!("seed {seed}: FAILED at {}\n{}", failure.summary, failure.why);
                 println!("to run it again: cargo xtask sim {seed} --verbose");
@@ -64,6 +65,20 @@ fn many(from: u64, count: u64, images: &Arc<[Image]>) -> bool {
             }
         }
     }
-    println!("{count} seeds from {from}: all well; {steps} steps in {:.1} s", start.elapsed().as_secs_f64());
+    let steps = |all: &[Summary]| all.iter().map(|summary| summary.steps).sum::<u64>();
+    let longest = all.iter().map(|summary| summary.steps).max().unwrap_or(0);
+    println!("{count} seeds from {from}: all well; {:.1} s", start.elapsed().as_secs_f64());
+    println!("{} steps, at most {longest} in one; seeds that came to", steps(&all));
+    let met: [(&str, fn(&Summary) -> u64); 6] = [
+        ("a request that fails", |summary| summary.failures),
+        ("an eviction", |summary| summary.met.evictions),
+        ("a wait at the gate", |summary| summary.met.gate_waits),
+        ("a wait for a page under I/O", |summary| summary.met.busy_waits),
+        ("a wait for a frame", |summary| summary.met.frame_waits),
+        ("a round of the daemon", |summary| summary.met.daemon_rounds),
+    ];
+    for (what, times) in met {
+        println!("{:>8}  {what}", all.iter().filter(|summary| times(summary) > 0).count());
+    }
     true
 }

@@ -64,8 +64,8 @@ impl Plan {
             },
             image: random.next(),
             disk: Plan::disk(random),
-            workers: 2 + random.below(4),
-            actions: 2 + random.below(6),
+            workers: 2 + random.below(8),
+            actions: 2 + random.below(8),
         }
     }
 

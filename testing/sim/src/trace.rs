@@ -4,6 +4,7 @@
 //! threads with what they do. Locks: one of the host's own, which the model checker does not see; nobody switches while he
 //! holds it.
 
+use rumpcap::MemoryReport;
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
 
@@ -28,13 +29,33 @@ pub struct Summary {
     pub lookups: u64,
     /// What threads did.
     pub actions: u64,
+    /// What the kernel came to.
+    pub met: Met,
+}
+
+/// How often a run came to what it is made for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Met {
+    /// Waits at the gate.
+    pub gate_waits: u64,
+    /// Waits for a page under I/O.
+    pub busy_waits: u64,
+    /// Waits for a frame.
+    pub frame_waits: u64,
+    /// Rounds of the pagedaemon.
+    pub daemon_rounds: u64,
+    /// Pages evicted.
+    pub evictions: u64,
 }
 
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Summary { digest, steps, requests, failures, lookups, actions } = self;
+        let Summary { digest, steps, requests, failures, lookups, actions, met } = self;
         write!(f, "digest {digest:016x}: {steps} steps, {actions} actions, {lookups} look-ups, ")?;
-        write!(f, "{requests} requests, {failures} failed")
+        write!(f, "{requests} requests, {failures} failed, ")?;
+        let Met { gate_waits, busy_waits, frame_waits, daemon_rounds, evictions } = met;
+        write!(f, "waits {gate_waits} gate {busy_waits} busy {frame_waits} frame, ")?;
+        write!(f, "{daemon_rounds} rounds, {evictions} evictions")
     }
 }
 
@@ -61,6 +82,20 @@ impl Trace {
     /// What happened so far.
     pub fn summary(&self) -> Summary {
         *self.lock()
+    }
+
+    /// Notes what the kernel says of itself at the end.
+    pub fn note(&self, report: &MemoryReport) {
+        let mut state = self.lock();
+        state.met = Met {
+            gate_waits: report.gate_waits,
+            busy_waits: report.busy_waits,
+            frame_waits: report.frame_waits,
+            daemon_rounds: report.daemon_rounds,
+            evictions: report.evictions,
+        };
+        let words = [state.met.gate_waits, state.met.busy_waits, state.met.frame_waits, report.peak_bytes];
+        state.digest = words.into_iter().fold(state.digest, mix);
     }
 
     /// Takes an event in.

@@ -91,7 +91,7 @@ impl<'a> Worker<'a> {
     }
 
     fn act(&mut self) {
-        let actions: [(&'static str, fn(&mut Self)); 9] = [
+        let actions: [(&'static str, fn(&mut Self)); 10] = [
             ("walk", Self::walk),
             ("read at random", Self::read_randomly),
             ("read in sequence", Self::read_in_sequence),
@@ -101,6 +101,7 @@ impl<'a> Worker<'a> {
             ("give back", Self::give_back),
             ("mount", Self::mount_another),
             ("look at the memory", Self::look_at_memory),
+            ("ask the daemon", Self::ask_daemon),
         ];
         let (what, action) = *self.random.pick(&actions);
         let (worker, number) = (self.number, self.random.next());
@@ -288,6 +289,11 @@ impl<'a> Worker<'a> {
         let Worker { image, mount, leases, .. } = self;
         drop(mount);
         check_leases(image, &leases);
+    }
+
+    /// Memory is short, says somebody: idle vnodes and names go, and the pages that are in nobody's hands.
+    fn ask_daemon(&mut self) {
+        self.world.kernel.ask_daemon();
     }
 
     fn look_at_memory(&mut self) {

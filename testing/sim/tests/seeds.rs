@@ -17,7 +17,7 @@ fn images() -> &'static Arc<[Image]> {
 
 #[test]
 fn many_seeds_run_well() {
-    let seeds = std::env::var("RUMPCAP_SIM_SEEDS").ok().and_then(|n| n.parse().ok()).unwrap_or(50);
+    let seeds = std::env::var("RUMPCAP_SIM_SEEDS").ok().and_then(|n| n.parse().ok()).unwrap_or(500);
     for seed in 0..seeds {
         if let Err(failure) = run(seed, images(), false) {
             panic!("{}\nto run it again: cargo xtask sim {seed} --verbose", failure.why);

@@ -51,6 +51,7 @@ fn run_all(args: &Args, tally: &mut Tally) -> Result {
     for package in metadata.packages.iter().filter(|package| package.folder().join(INTERLEAVINGS).exists()) {
         succeeded &= run_tests(interleavings(&package.name), args, &skip_log, tally)?;
     }
+    succeeded &= run_tests(simulation(), args, &skip_log, tally)?;
 
     match (succeeded, tally.failed(), tally.ran()) {
         (true, 0, 1..) => Ok(()),
@@ -94,6 +95,13 @@ fn tests_of_all() -> Command {
 fn interleavings(package: &str) -> Command {
     let mut command = workspace::cargo();
     command.args(["test", "--package", package, "--locked", "--features", "shuttle", "--test", "schedules"]);
+    command
+}
+
+/// Whole kernels in a simulated world, likewise.
+fn simulation() -> Command {
+    let mut command = workspace::cargo();
+    command.args(["test", "--package", "rumpcap-sim", "--locked", "--features", "shuttle", "--no-fail-fast"]);
     command
 }
 
