@@ -1,9 +1,11 @@
 //! Threads of the host. Only the pagedaemon has one of its own.
 
 use crate::{Error, Result};
+#[cfg(feature = "loom")]
+use loom::thread as imp;
 #[cfg(feature = "shuttle")]
 use shuttle::thread as imp;
-#[cfg(not(feature = "shuttle"))]
+#[cfg(not(any(feature = "shuttle", feature = "loom")))]
 use std::thread as imp;
 
 /// A thread of the host, to be joined.
