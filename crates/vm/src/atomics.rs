@@ -13,7 +13,7 @@ use crate::wait::BusyWait;
 use crate::{BootOptions, Daemon, Vm};
 use loom::cell::UnsafeCell;
 use loom::thread;
-use rumpcap_host::sync::{Arc, Mutex};
+use rumpcap_host::sync::{Arc, Condvar, Mutex};
 use zerocopy::FromZeros;
 
 /// Bugs of order show with two or three preemptions; each more multiplies the executions.
@@ -158,7 +158,7 @@ fn sleepers_for_a_page_that_does_not_come_are_woken() {
     sleepers(false);
 }
 
-/// A table of three frames, their contents, and the lock that its chains change under.
+/// A table of three frames and two chains, their contents, and the lock that chains change under.
 struct Hash {
     table: PageTable,
     contents: [Content; 3],
@@ -168,10 +168,16 @@ struct Hash {
 impl Hash {
     fn new() -> Hash {
         let mut cutter = Cutter::new(64 << 10).unwrap();
-        let table = PageTable::new(cutter.table(3), cutter.table(1));
+        let table = PageTable::new(cutter.table(3), cutter.table(2));
         (0..3).for_each(|frame| touch(table.page(FrameNo(frame))));
-        table.contains(1, PageIndex(0));
+        (0..8).for_each(|number| assert!(!table.contains(1, PageIndex(number))));
         Hash { table, contents: Default::default(), resident: Mutex::new(()) }
+    }
+
+    /// The first page behind page `after` in the chain of page 0, or in the other one.
+    fn number(&self, after: u64, in_its_chain: bool) -> u64 {
+        let chain = |number| self.table.mix(1, PageIndex(number)) & 1;
+        (after + 1..).find(|number| (chain(*number) == chain(0)) == in_its_chain).unwrap()
     }
 
     fn insert(&self, frame: u32, number: u64) {
@@ -180,6 +186,14 @@ impl Hash {
         self.table.insert(FrameNo(frame));
         self.contents[frame as usize].fill(number);
         page.finish(0);
+    }
+
+    fn evict(&self, frame: u32) -> bool {
+        let evicted = self.table.page(FrameNo(frame)).try_evict();
+        if evicted {
+            self.table.remove(FrameNo(frame));
+        }
+        evicted
     }
 
     /// Looks without the lock, and with it before a miss is believed. Whether the page is there.
@@ -197,25 +211,29 @@ impl Hash {
     }
 }
 
+/// Page 0 is at the end of its chain, behind one whose frame goes over to the other chain: who is on his way to page 0 is led
+/// astray, misses it, and finds it under the lock.
 #[test]
 fn a_look_up_finds_the_right_page_while_chains_change() {
     explore(|| {
         let hash = Arc::new(Hash::new());
-        (0..2).for_each(|frame| hash.insert(frame, frame.into()));
+        let (before, other) = (hash.number(0, true), hash.number(0, false));
+        hash.insert(0, 0);
+        hash.insert(1, before);
+        hash.insert(2, other);
+        let after = hash.number(other, false);
         let reader = hash.clone();
-        // Page 0 is at the end of the one chain, behind those that come and go.
         let reader = thread::spawn(move || {
             assert!(reader.look_up(0), "a page that stays is found");
-            reader.look_up(5);
+            reader.look_up(after);
         });
         let resident = hash.resident.lock();
-        if hash.table.page(FrameNo(1)).try_evict() {
-            hash.table.remove(FrameNo(1));
-            hash.insert(1, 5);
+        if hash.evict(1) {
+            hash.insert(1, after);
         }
         drop(resident);
         reader.join().unwrap();
-        assert!(hash.look_up(0));
+        assert!(hash.look_up(0) && hash.look_up(other));
     });
 }
 
@@ -270,5 +288,32 @@ fn who_waits_at_the_gate_is_let_in_when_wired_frames_are_given_back() {
         other.join().unwrap();
         drop(first);
         assert_eq!(vm.gate.available(), 12 + wired);
+    });
+}
+
+/// The two that are let in wait there for each other: whoever is let in first lets the next one in too.
+#[test]
+fn those_who_wait_at_the_gate_are_let_in_together_where_there_is_room() {
+    explore(|| {
+        let (vm, _) = gate(12);
+        let inside = Arc::new((Mutex::new(0), Condvar::new()));
+        let first = vm.reserve(12);
+        let others = [6, 6].map(|frames| {
+            let (vm, inside) = (vm.clone(), inside.clone());
+            thread::spawn(move || {
+                let reservation = vm.reserve(frames);
+                let mut count = inside.0.lock();
+                *count += 1;
+                inside.1.notify_all();
+                while *count < 2 {
+                    count = inside.1.wait(count);
+                }
+                drop(count);
+                drop(reservation);
+            })
+        });
+        drop(first);
+        others.into_iter().for_each(|other| other.join().unwrap());
+        assert_eq!(vm.gate.available(), 12);
     });
 }

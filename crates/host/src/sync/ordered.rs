@@ -4,8 +4,8 @@
 //! from zeroed memory, and the checker wants each to be made. So an atomic here is a number: zero until it is touched, then
 //! that of one of the checker's, which start at zero too.
 //!
-//! Who touches an atomic first makes it, and its value carries what that thread did before, which may hide a missing
-//! order. Tests touch everything before they start threads.
+//! Who touches an atomic first makes it, and the checker fails an execution in which another thread gets at it without an
+//! order behind that. So tests touch what they have of a table before they start threads.
 
 use std::sync::Mutex;
 pub use std::sync::atomic::Ordering;
@@ -35,9 +35,15 @@ macro_rules! atomics {
         }
 
         #[doc = concat!("`", stringify!($name), "` as the model checker orders it.")]
-        #[derive(Default, Debug, zerocopy::FromZeros)]
+        #[derive(Debug, zerocopy::FromZeros)]
         #[repr(transparent)]
         pub struct $name(Number);
+
+        impl Default for $name {
+            fn default() -> Self {
+                $name::new(Default::default())
+            }
+        }
 
         #[allow(missing_docs)]
         impl $name {
