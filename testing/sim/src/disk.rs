@@ -136,14 +136,13 @@ impl BlockDevice for Disk {
         bufs.iter_mut().for_each(|buf| buf.fill(RUBBISH));
         thread::sleep_ns(before * STEP_NS);
         let mut at = usize::try_from(offset).unwrap_or(usize::MAX).min(self.bytes.len());
+        // A request that fails has transferred the first half of what it was to.
+        let mut left = if fails.is_some() { len_bytes as usize / 2 } else { usize::MAX };
         for buf in bufs {
-            let there = buf.len().min(self.bytes.len() - at);
+            let there = buf.len().min(self.bytes.len() - at).min(left);
             buf[..there].copy_from_slice(&self.bytes[at..at + there]);
             at += there;
-            if fails.is_some() {
-                // What was transferred before it failed stands there, and the rest does not.
-                break;
-            }
+            left -= there;
             thread::yield_now();
         }
         thread::sleep_ns(after * STEP_NS);

@@ -13,6 +13,9 @@ use std::sync::Arc;
 /// Names in the large directory: several blocks of an index where blocks are of 1 KiB.
 const NAMES: u64 = 150;
 
+/// What the journal holds of a file, in bytes: eight blocks.
+const JOURNALLED_BYTES: usize = 8 << 10;
+
 /// What a path names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Entry {
@@ -52,6 +55,7 @@ pub fn all() -> Vec<Image> {
             &empty("sim-inline", Kind::Ext4).block(1024).features("inline_data,^has_journal"),
         ),
         make("ext2-1k", &empty("sim-ext2", Kind::Ext2).block(1024).inode(128)),
+        with_journal(&empty("sim-journal", Kind::Ext4).block(1024).arguments("-J size=1")),
     ]
 }
 
@@ -94,13 +98,51 @@ fn tree() -> BTreeMap<PathBuf, Entry> {
 fn make(name: &'static str, spec: &Spec) -> Image {
     let tree = tree();
     let folder = tempfile::tempdir().expect("a folder for the files");
-    let image = folder.path().join("image");
+    let image = fill(spec, &tree, folder.path());
+    finish(name, &image, tree)
+}
+
+/// An image whose journal must be replayed: the beginning of a file is in the journal, and something else in its place.
+fn with_journal(spec: &Spec) -> Image {
+    let (path, tree) = (Path::new("/medium"), tree());
+    let mut before = tree.clone();
+    let (Some(Entry::File(truth)), Some(Entry::File(wrong))) = (tree.get(path), before.get_mut(path)) else {
+        unreachable!("a file of the tree");
+    };
+    *wrong = [&[0xEE; JOURNALLED_BYTES], &truth[JOURNALLED_BYTES..]].concat().into();
+    let folder = tempfile::tempdir().expect("a folder for the files");
+    let image = fill(spec, &before, folder.path());
+    let source = folder.path().join("journalled");
+    std::fs::write(&source, &truth[..JOURNALLED_BYTES]).expect("what the journal is to hold");
+    let told = debugfs(&image, DebugfsMode::Read, &[format!("blocks {}", path.display())]);
+    let told = String::from_utf8_lossy(&told).into_owned();
+    let numbers = told.split_whitespace().filter(|word| word.bytes().all(|b| b.is_ascii_digit()));
+    let blocks: Vec<&str> = numbers.take(JOURNALLED_BYTES / 1024).collect();
+    let write = format!("jw -b {} {}", blocks.join(","), source.display());
+    debugfs(&image, DebugfsMode::Write, &["jo".into(), write, "jc".into()]);
+    // That it must be replayed, and that this makes the file true, others say of a copy.
+    let copy = folder.path().join("copy");
+    std::fs::copy(&image, &copy).expect("a copy");
+    run_allowing(command("e2fsck").args(["-f", "-y"]).arg(&copy), &[0, 1]);
+    let replayed = |image| debugfs(image, DebugfsMode::Read, &[format!("cat {}", path.display())]);
+    let holds = |content: Vec<u8>| content.windows(64).any(|window| *window == truth[..64]);
+    assert!(!holds(replayed(&image)) && holds(replayed(&copy)), "no journal to be replayed was made");
+    finish("ext4-journal", &image, tree)
+}
+
+/// The image of `spec`, in `folder` and filled with `tree`.
+fn fill(spec: &Spec, tree: &BTreeMap<PathBuf, Entry>, folder: &Path) -> PathBuf {
+    let image = folder.join("image");
     std::fs::copy(spec.image(), &image).expect("a copy of the empty image");
-    debugfs(&image, DebugfsMode::Write, &script(&tree, folder.path()));
+    debugfs(&image, DebugfsMode::Write, &script(tree, folder));
     // Indexes the directories.
     run_allowing(command("e2fsck").args(["-f", "-y", "-D"]).arg(&image), &[0, 1]);
     run(command("e2fsck").args(["-f", "-n"]).arg(&image));
-    let bytes = std::fs::read(&image).expect("the image that was made");
+    image
+}
+
+fn finish(name: &'static str, image: &Path, tree: BTreeMap<PathBuf, Entry>) -> Image {
+    let bytes = std::fs::read(image).expect("the image that was made");
     let paths = |wanted: fn(&Entry) -> bool| {
         tree.iter().filter(|(_, entry)| wanted(entry)).map(|(path, _)| path.clone()).collect()
     };

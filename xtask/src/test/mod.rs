@@ -17,6 +17,9 @@ use tally::Tally;
 /// Where a package has its tests of interleavings: compiled with its feature `shuttle` only.
 const INTERLEAVINGS: &str = "tests/schedules";
 
+/// Where a package has tests of its atomics: compiled with its feature `loom` only.
+const ATOMICS: &str = "src/atomics.rs";
+
 /// Options of the task.
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -50,6 +53,9 @@ fn run_all(args: &Args, tally: &mut Tally) -> Result {
     let mut succeeded = run_tests(tests_of_all(), args, &skip_log, tally)?;
     for package in metadata.packages.iter().filter(|package| package.folder().join(INTERLEAVINGS).exists()) {
         succeeded &= run_tests(interleavings(&package.name), args, &skip_log, tally)?;
+    }
+    for package in metadata.packages.iter().filter(|package| package.folder().join(ATOMICS).exists()) {
+        succeeded &= run_tests(atomics(&package.name), args, &skip_log, tally)?;
     }
     succeeded &= run_tests(simulation(), args, &skip_log, tally)?;
 
@@ -95,6 +101,14 @@ fn tests_of_all() -> Command {
 fn interleavings(package: &str) -> Command {
     let mut command = workspace::cargo();
     command.args(["test", "--package", package, "--locked", "--features", "shuttle", "--test", "schedules"]);
+    command
+}
+
+/// The atomics of `package` under the model checker that reorders memory. The package's other tests cannot run with it.
+fn atomics(package: &str) -> Command {
+    let mut command = workspace::cargo();
+    let filter = ["--lib", "atomics::"];
+    command.args(["test", "--package", package, "--locked", "--features", "loom"]).args(filter);
     command
 }
 
