@@ -5,13 +5,13 @@
 //!
 //! | part | of the world |
 //! |---|---|
-//! | [`plan`] | everything that a seed decides before the run: limit, policy, faults, how many threads |
-//! | [`schedule`] | who runs next |
-//! | [`disk`] | how long a request takes and whether it fails; where writes will be kept, and lost with the power |
-//! | [`image`] | what is on the disk, and the truth to compare with |
-//! | [`work`] | what the threads do |
-//! | [`run`] | one run from boot to the end, and what must hold there |
-//! | [`trace`] | what happened, as a digest |
+//! | `plan` | everything that a seed decides before the run: limit, policy, faults, how many threads |
+//! | `schedule` | who runs next |
+//! | `disk` | how long a request takes and whether it fails; where writes will be kept, and lost with the power |
+//! | `image` | what is on the disk, and the truth to compare with |
+//! | `work` | what the threads do |
+//! | `run` | one run from boot to the end, and what must hold there |
+//! | `trace` | what happened, as a digest |
 //!
 //! SIM-1. Nothing decides but the seed: no time, no address, no order of a hash, no thread of the host. Two runs of one
 //! seed have the same digest. SIM-2. What the kernel gives equals the truth; an error is given only to a thread whose own

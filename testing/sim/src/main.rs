@@ -69,16 +69,14 @@ fn many(from: u64, count: u64, images: &Arc<[Image]>) -> bool {
     let longest = all.iter().map(|summary| summary.steps).max().unwrap_or(0);
     println!("{count} seeds from {from}: all well; {:.1} s", start.elapsed().as_secs_f64());
     println!("{} steps, at most {longest} in one; seeds that came to", steps(&all));
-    let met: [(&str, fn(&Summary) -> u64); 6] = [
-        ("a request that fails", |summary| summary.failures),
-        ("an eviction", |summary| summary.met.evictions),
-        ("a wait at the gate", |summary| summary.met.gate_waits),
-        ("a wait for a page under I/O", |summary| summary.met.busy_waits),
-        ("a wait for a frame", |summary| summary.met.frame_waits),
-        ("a round of the daemon", |summary| summary.met.daemon_rounds),
-    ];
-    for (what, times) in met {
+    let met = |what: &str, times: fn(&Summary) -> u64| {
         println!("{:>8}  {what}", all.iter().filter(|summary| times(summary) > 0).count());
-    }
+    };
+    met("a request that fails", |summary| summary.failures);
+    met("an eviction", |summary| summary.met.evictions);
+    met("a wait at the gate", |summary| summary.met.gate_waits);
+    met("a wait for a page under I/O", |summary| summary.met.busy_waits);
+    met("a wait for a frame", |summary| summary.met.frame_waits);
+    met("a round of the daemon", |summary| summary.met.daemon_rounds);
     true
 }

@@ -66,6 +66,9 @@ impl World {
     }
 }
 
+/// Something that a thread does.
+type Action<'a> = fn(&mut Worker<'a>);
+
 /// One thread at work on one mount.
 pub struct Worker<'a> {
     world: &'a World,
@@ -91,7 +94,7 @@ impl<'a> Worker<'a> {
     }
 
     fn act(&mut self) {
-        let actions: [(&'static str, fn(&mut Self)); 10] = [
+        let actions: [(&'static str, Action<'a>); 10] = [
             ("walk", Self::walk),
             ("read at random", Self::read_randomly),
             ("read in sequence", Self::read_in_sequence),
