@@ -6,6 +6,8 @@
 //! it is read and written without an order between. What is sequentially consistent is weaker here than the language
 //! says, so the wait for a frame, which relies on that, is left to `tests/schedules`.
 
+#![allow(clippy::unwrap_used)]
+
 use crate::page::{FrameNo, Page, PageIndex, Pin};
 use crate::page_table::{Found, PageTable};
 use crate::region::Cutter;
