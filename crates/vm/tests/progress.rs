@@ -181,7 +181,7 @@ fn wired_memory_is_refused_with_numbers_and_comes_back() {
     assert_eq!(vm.report().buffers_bytes, 0);
 }
 
-/// Found by the simulation, seed 0: pages in frames that had been wired in a row were not in the report.
+/// Found by the simulation: pages in frames that had been wired in a row were not in the report.
 #[test]
 fn the_report_knows_pages_in_frames_that_were_wired_in_a_row() {
     let vm = boot(1 << 20, PolicyKind::S3Fifo, Daemon::Inline);
