@@ -14,6 +14,7 @@ mod licences;
 mod policies;
 mod recording;
 mod setup;
+mod sim;
 mod test;
 mod workspace;
 
@@ -42,6 +43,8 @@ enum Task {
     Licences,
     /// Record workloads, replay them under every policy; write docs/bench/policies.md
     Policies(policies::Args),
+    /// Run whole kernels in a simulated world, from seeds
+    Sim(sim::Args),
     /// Install what the tests need, run all of them, count
     Test(test::Args),
 }
@@ -53,6 +56,7 @@ fn main() -> std::process::ExitCode {
         Task::Layers => layers::run(),
         Task::Licences => licences::run(),
         Task::Policies(args) => policies::run(&args),
+        Task::Sim(args) => sim::run(&args),
         Task::Test(args) => test::run(&args),
     };
     match done {

@@ -28,6 +28,13 @@ const fn optional(program: &'static str, package: &'static str, purpose: &'stati
 /// What `cargo xtask demo` needs.
 pub(crate) const FOR_DEMO: &[Tool] = &[essential("mke2fs", "e2fsprogs", "makes the image")];
 
+/// What `cargo xtask sim` needs.
+pub(crate) const FOR_SIM: &[Tool] = &[
+    essential("mke2fs", "e2fsprogs", "makes the images"),
+    essential("debugfs", "e2fsprogs", "fills them"),
+    essential("e2fsck", "e2fsprogs", "checks them, indexes directories"),
+];
+
 /// What `cargo xtask test` needs.
 pub(crate) const FOR_TEST: &[Tool] = &[
     essential("mke2fs", "e2fsprogs", "makes the images"),

@@ -222,7 +222,9 @@ impl FaultInjector {
                 return Ok(Serve::Part(bytes, Some(error)));
             }
             Some(Effect::TearSilently { bytes }) => return Ok(Serve::Part(bytes, None)),
-            Some(Effect::Delay { milliseconds }) => thread::sleep_ms(milliseconds),
+            Some(Effect::Delay { milliseconds }) => {
+                thread::sleep_ns(milliseconds.saturating_mul(1_000_000));
+            }
             Some(Effect::Hold) => self.hold(),
         }
         Ok(Serve::All)

@@ -1,19 +1,31 @@
 //! Monotonic time, for the statistics of waits. Kernel crates take time from nowhere else.
+//!
+//! With the feature `shuttle` time is simulated (`clock/simulated.rs`): it goes on by the steps of the schedule, so that a
+//! run that is repeated sees the same moments.
 
-use std::time::Instant;
+#[cfg(feature = "shuttle")]
+#[path = "clock/simulated.rs"]
+mod imp;
 
-/// A point on the host's monotonic clock.
-#[derive(Clone, Copy, Debug)]
-pub struct Moment(Instant);
+#[cfg(not(feature = "shuttle"))]
+mod imp {
+    use std::time::Instant;
 
-/// The present moment.
-pub fn now() -> Moment {
-    Moment(Instant::now())
-}
+    /// A point on the host's monotonic clock.
+    #[derive(Clone, Copy, Debug)]
+    pub struct Moment(Instant);
 
-impl Moment {
-    /// Nanoseconds since this moment; saturates after 584 years.
-    pub fn elapsed_ns(self) -> u64 {
-        u64::try_from(self.0.elapsed().as_nanos()).unwrap_or(u64::MAX)
+    /// The present moment.
+    pub fn now() -> Moment {
+        Moment(Instant::now())
+    }
+
+    impl Moment {
+        /// Nanoseconds since this moment; saturates after 584 years.
+        pub fn elapsed_ns(self) -> u64 {
+            u64::try_from(self.0.elapsed().as_nanos()).unwrap_or(u64::MAX)
+        }
     }
 }
+
+pub use imp::{Moment, now};

@@ -3,21 +3,32 @@
 //! One place to exchange them: with the feature `shuttle` a model checker's own stand in, so that the real code of gate,
 //! page allocation and pagedaemon runs under every schedule that it cares to try. Its atomics are those of the
 //! standard library with a point of schedule before each access, because tables of them are cut from zeroed memory.
+//! With the feature `loom` it is another checker, which also reorders memory as the language allows, for the small
+//! atomics alone.
 //!
 //! A panic while a lock is held leaves the lock usable: the kernel's asserts stop the thread that broke an
 //! invariant, and the others report what they find rather than a poisoned lock.
 
+#[cfg(feature = "loom")]
+use loom::sync as imp;
 #[cfg(feature = "shuttle")]
 use shuttle::sync as imp;
-#[cfg(not(feature = "shuttle"))]
+#[cfg(not(any(feature = "shuttle", feature = "loom")))]
 use std::sync as imp;
+use std::sync::TryLockError;
 pub use std::sync::{Arc, Weak};
 
+#[cfg(feature = "loom")]
+#[path = "sync/ordered.rs"]
+pub mod atomic;
 #[cfg(feature = "shuttle")]
 #[path = "sync/scheduled.rs"]
 pub mod atomic;
-#[cfg(not(feature = "shuttle"))]
+#[cfg(not(any(feature = "shuttle", feature = "loom")))]
 pub use std::sync::atomic;
+
+#[cfg(all(feature = "shuttle", feature = "loom"))]
+compile_error!("one model checker at a time");
 
 /// The guard of a locked [`Mutex`].
 pub type MutexGuard<'a, T> = imp::MutexGuard<'a, T>;
@@ -41,8 +52,8 @@ impl<T> Mutex<T> {
     pub fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
         match self.0.try_lock() {
             Ok(guard) => Some(guard),
-            Err(imp::TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
-            Err(imp::TryLockError::WouldBlock) => None,
+            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
         }
     }
 }
@@ -75,8 +86,10 @@ impl Condvar {
 
 /// Gives the processor to another thread.
 pub fn yield_now() {
+    #[cfg(feature = "loom")]
+    loom::thread::yield_now();
     #[cfg(feature = "shuttle")]
     shuttle::thread::yield_now();
-    #[cfg(not(feature = "shuttle"))]
+    #[cfg(not(any(feature = "shuttle", feature = "loom")))]
     std::thread::yield_now();
 }

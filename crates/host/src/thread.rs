@@ -1,9 +1,11 @@
 //! Threads of the host. Only the pagedaemon has one of its own.
 
 use crate::{Error, Result};
+#[cfg(feature = "loom")]
+use loom::thread as imp;
 #[cfg(feature = "shuttle")]
 use shuttle::thread as imp;
-#[cfg(not(feature = "shuttle"))]
+#[cfg(not(any(feature = "shuttle", feature = "loom")))]
 use std::thread as imp;
 
 /// A thread of the host, to be joined.
@@ -40,9 +42,9 @@ impl Thread {
 pub fn processor() -> usize {
     #[cfg(feature = "shuttle")]
     return imp::current().id().into();
-    #[cfg(all(target_os = "linux", not(feature = "shuttle")))]
+    #[cfg(all(target_os = "linux", not(any(feature = "shuttle", feature = "loom"))))]
     return rustix::thread::sched_getcpu();
-    #[cfg(not(any(target_os = "linux", feature = "shuttle")))]
+    #[cfg(not(any(all(target_os = "linux", not(feature = "loom")), feature = "shuttle")))]
     0
 }
 
@@ -51,7 +53,16 @@ pub fn yield_now() {
     crate::sync::yield_now();
 }
 
-/// Sleeps. For injected delays only: nothing in the kernel waits by the clock.
-pub fn sleep_ms(milliseconds: u64) {
-    std::thread::sleep(std::time::Duration::from_millis(milliseconds));
+/// Sleeps. For injected delays and simulated devices only: nothing in the kernel waits by the clock.
+pub fn sleep_ns(nanoseconds: u64) {
+    #[cfg(not(feature = "shuttle"))]
+    std::thread::sleep(std::time::Duration::from_nanos(nanoseconds));
+    // The clock goes on by the steps that the others take meanwhile, or by this one's own.
+    #[cfg(feature = "shuttle")]
+    {
+        let start = crate::clock::now();
+        while start.elapsed_ns() < nanoseconds {
+            yield_now();
+        }
+    }
 }

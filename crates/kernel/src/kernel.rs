@@ -100,6 +100,13 @@ impl Kernel {
         Mount::new(self.clone(), &self.vfs, device, options)
     }
 
+    /// Has the pagedaemon make a round, as if memory were short: for the simulation.
+    #[cfg(feature = "shuttle")]
+    #[doc(hidden)]
+    pub fn ask_daemon(&self) {
+        self.vfs.vm().ask_daemon();
+    }
+
     /// A picture of the kernel's memory.
     pub fn memory_report(&self) -> MemoryReport {
         self.vfs.vm().report()

@@ -17,6 +17,7 @@ use crate::frames::PageToCopy;
 use crate::object::{GENERATIONS, ObjectId};
 use crate::page::PageIndex;
 use crate::page_table::Found;
+use crate::trace::TraceEvent;
 use core::sync::atomic::Ordering::{Acquire, SeqCst};
 
 /// Objects destroyed in one tick of a hint's clock: half of the generations, so that a hint of this tick or of the one
@@ -69,7 +70,7 @@ impl Vm {
     /// Copies bytes of page `index` from `within` on into `out`, if the page is there and nobody waits for memory (HI-2).
     /// Never blocks. False: nothing was copied, nothing counted; read it with a reservation.
     pub fn copy_resident(&self, hint: ObjectHint, index: PageIndex, within: usize, out: &mut [u8]) -> bool {
-        if self.frame_waiters.load(SeqCst) > 0 || self.trace.is_some() {
+        if self.frame_waiters.load(SeqCst) > 0 {
             return false;
         }
         let Some(page) = self.page_to_copy(hint.object(), index) else { return false };
@@ -80,6 +81,8 @@ impl Vm {
         out.copy_from_slice(&page[within..within + out.len()]);
         self.touch(page.frame());
         page.count_hit();
+        drop(page);
+        self.trace(TraceEvent::Hit { object: hint.object().0, page: index.0 });
         true
     }
 

@@ -13,6 +13,8 @@
 //!
 //! The invariants F1 to F6 are those of ARCHITECTURE.md; each module names those it upholds.
 
+#[cfg(all(test, feature = "loom"))]
+mod atomics;
 mod boot;
 mod copying;
 mod counters;

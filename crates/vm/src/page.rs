@@ -165,7 +165,7 @@ impl Page {
     /// VALID to FREE if nobody holds it (PG-3). The caller holds the resident lock, and looks for copies in progress
     /// behind it (CO-1).
     pub(crate) fn try_evict(&self) -> bool {
-        self.state.compare_exchange(VALID, 0, SeqCst, Relaxed).is_ok()
+        self.state.compare_exchange(VALID, 0, SeqCst, SeqCst).is_ok()
     }
 
     /// FREE to VALID again: a copy is in progress. The caller has just evicted it, and still holds the resident lock.

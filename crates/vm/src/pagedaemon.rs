@@ -164,8 +164,9 @@ impl Vm {
         self.hungry.load(Relaxed)
     }
 
-    /// Has the daemon make a round: its thread soon, or the caller now.
-    pub(crate) fn ask_daemon(&self) {
+    /// Has the daemon make a round: its thread soon, or the caller now. The caller holds no lock that a cache's callback
+    /// takes without trying.
+    pub fn ask_daemon(&self) {
         self.hungry.store(true, Relaxed);
         match &*self.daemon.lock() {
             Some(daemon) => daemon.wake(),

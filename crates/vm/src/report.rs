@@ -6,6 +6,7 @@
 use crate::boot::Vm;
 use crate::page::{FrameNo, PAGE_SIZE};
 use crate::plan::BOOT_CHARGE_BYTES;
+use core::ops::Range;
 use core::sync::atomic::Ordering::Relaxed;
 
 /// Pools that a report names: vnodes and names, and room for others.
@@ -152,10 +153,10 @@ impl Vm {
             ..MemoryReport::default()
         };
         let (pages, touched) = self.report_resident(&mut report);
-        report.pinned_counted = touched <= frames_max;
+        report.pinned_counted = touched.iter().map(|range| range.len() as u32).sum::<u32>() <= frames_max;
         if report.pinned_counted {
             let is_pinned = |frame: &u32| self.table.page(FrameNo(*frame)).is_pinned();
-            report.pages_pinned = (0..touched).filter(is_pinned).count() as u64;
+            report.pages_pinned = touched.into_iter().flatten().filter(is_pinned).count() as u64;
         }
         let held = report.pages_busy + report.pages_pinned;
         report.pages_clean = pages.saturating_sub(held);
@@ -164,8 +165,8 @@ impl Vm {
         report
     }
 
-    /// What the resident lock guards. Gives how many pages there are, and below which frame.
-    fn report_resident(&self, report: &mut MemoryReport) -> (u64, u32) {
+    /// What the resident lock guards. Gives how many pages there are, and in which frames.
+    fn report_resident(&self, report: &mut MemoryReport) -> (u64, [Range<u32>; 2]) {
         let bytes = |frames: u32| u64::from(frames) * PAGE_SIZE as u64;
         let resident = self.resident.lock();
         report.in_use_bytes = report.tables_bytes + bytes(resident.used);

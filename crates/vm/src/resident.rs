@@ -16,6 +16,7 @@ use crate::page_table::PageTable;
 use crate::policy::{GhostName, Policy, Queues, Touch, View};
 use crate::region::Table;
 use crate::wired::WiredFor;
+use core::ops::Range;
 
 /// Looks at this many pages of each queue, besides those that are not its own, for one of an object's to recycle (F4, F6):
 /// as many as two operations pin.
@@ -36,6 +37,8 @@ pub(crate) struct Resident {
     free: List,
     /// Frames from here on were never used, but for those that are wired.
     fresh: u32,
+    /// Frames from here on were wired in rows, or lie between such; they may hold pages though nothing before is used yet.
+    rows_from: u32,
     object_share: u32,
     /// The object that owns more than its share, which is more than half: at most one does (F4).
     over_share: Option<ObjectId>,
@@ -62,6 +65,7 @@ impl Resident {
         object_share: u32,
     ) -> Resident {
         Resident {
+            rows_from: links.len() as u32,
             links,
             objects,
             policy,
@@ -250,6 +254,7 @@ impl Resident {
         for frame in (0..self.links.len() as u32).rev() {
             length = if self.clear_for_wiring(table, frame) { length + 1 } else { 0 };
             if length == run {
+                self.rows_from = self.rows_from.min(frame);
                 return Some(self.wire_cleared(frame, run));
             }
         }
@@ -298,9 +303,9 @@ impl Resident {
         self.used -= run;
     }
 
-    /// Every page is in a frame below this number.
-    pub(crate) fn touched(&self) -> u32 {
-        self.fresh
+    /// Every page is in a frame of one of these ranges.
+    pub(crate) fn touched(&self) -> [Range<u32>; 2] {
+        [0..self.fresh, self.rows_from.max(self.fresh)..self.links.len() as u32]
     }
 
     /// How long the policy's queues are, for the report.

@@ -187,6 +187,19 @@ fn wired_memory_is_refused_with_numbers_and_comes_back() {
     assert_eq!(vm.report().buffers_bytes, 0);
 }
 
+/// Found by the simulation: pages in frames that had been wired in a row were not in the report.
+#[test]
+fn the_report_knows_pages_in_frames_that_were_wired_in_a_row() {
+    let vm = boot(1 << 20, PolicyKind::S3Fifo, Daemon::Inline);
+    let device = device(&vm, 1 << 20);
+    let before = vm.report().in_use_bytes;
+    drop(WiredRun::buffer(&vm, 4, "a test").unwrap());
+    let r = vm.reserve(1);
+    (0..3).for_each(|n| drop(device.page(&r, n * 4096, 0).unwrap()));
+    let report = vm.report();
+    assert_eq!((report.pages_clean, report.in_use_bytes), (3, before + 3 * 4096));
+}
+
 #[test]
 fn a_device_that_goes_takes_its_pages_along() {
     let vm = boot(256 << 10, PolicyKind::S3Fifo, Daemon::Inline);

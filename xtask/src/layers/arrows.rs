@@ -19,7 +19,7 @@ const LAYERS: &[&[&str]] = &[
     &["fs/*"],
     &["crates/kernel", "crates/trace"],
     &["testing", "front/*"],
-    &["xtask", "fuzz"],
+    &["xtask", "fuzz", "testing/*"],
 ];
 
 /// The layer that brings the hypercalls.

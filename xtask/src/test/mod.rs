@@ -15,7 +15,10 @@ use std::process::{Command, Stdio};
 use tally::Tally;
 
 /// Where a package has its tests of interleavings: compiled with its feature `shuttle` only.
-const INTERLEAVINGS: &str = "tests/schedules.rs";
+const INTERLEAVINGS: &str = "tests/schedules";
+
+/// Where a package has tests of its atomics: compiled with its feature `loom` only.
+const ATOMICS: &str = "src/atomics.rs";
 
 /// Options of the task.
 #[derive(clap::Args)]
@@ -51,6 +54,10 @@ fn run_all(args: &Args, tally: &mut Tally) -> Result {
     for package in metadata.packages.iter().filter(|package| package.folder().join(INTERLEAVINGS).exists()) {
         succeeded &= run_tests(interleavings(&package.name), args, &skip_log, tally)?;
     }
+    for package in metadata.packages.iter().filter(|package| package.folder().join(ATOMICS).exists()) {
+        succeeded &= run_tests(atomics(&package.name), args, &skip_log, tally)?;
+    }
+    succeeded &= run_tests(simulation(), args, &skip_log, tally)?;
 
     match (succeeded, tally.failed(), tally.ran()) {
         (true, 0, 1..) => Ok(()),
@@ -94,6 +101,21 @@ fn tests_of_all() -> Command {
 fn interleavings(package: &str) -> Command {
     let mut command = workspace::cargo();
     command.args(["test", "--package", package, "--locked", "--features", "shuttle", "--test", "schedules"]);
+    command
+}
+
+/// The atomics of `package` under the model checker that reorders memory. The package's other tests cannot run with it.
+fn atomics(package: &str) -> Command {
+    let mut command = workspace::cargo();
+    let filter = ["--lib", "atomics::"];
+    command.args(["test", "--package", package, "--locked", "--features", "loom"]).args(filter);
+    command
+}
+
+/// Whole kernels in a simulated world, likewise.
+fn simulation() -> Command {
+    let mut command = workspace::cargo();
+    command.args(["test", "--package", "rumpcap-sim", "--locked", "--features", "shuttle", "--no-fail-fast"]);
     command
 }
 
