@@ -218,6 +218,33 @@ fn a_signal_finds_the_terminal_given_back() {
     assert!(after.contains(" echo ") && after.contains(" icanon "), "{after:?}");
 }
 
+#[test]
+fn top_ends_when_its_terminal_goes() {
+    let image = small("gone");
+    let line = format!("{RUMPCAP} top {} -- find", image.display());
+    let Some(mut command) = on_terminal(&line) else { return };
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut shown = Vec::new();
+    let mut out = child.stdout.take().unwrap();
+    let mut buffer = [0; 4096];
+    while !text(&shown).contains("exit code 0") {
+        let len = out.read(&mut buffer).unwrap();
+        assert!(len > 0, "{:?}", text(&shown));
+        shown.extend_from_slice(&buffer[..len]);
+    }
+    let pid = child_of(child.id(), "rumpcap").unwrap();
+    // The terminal's other end is `script`'s.
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let status = format!("/proc/{pid}/status");
+    let runs = || std::fs::read_to_string(&status).is_ok_and(|status| !status.contains("State:\tZ"));
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    while runs() {
+        assert!(std::time::Instant::now() < deadline, "top runs on without a terminal");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+}
+
 /// The process below `parent`, at any depth, with this name.
 fn child_of(parent: u32, name: &str) -> Option<String> {
     let children = std::fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")).ok()?;

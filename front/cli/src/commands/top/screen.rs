@@ -5,7 +5,10 @@
 
 use ratatui::crossterm::event::{self, Event, KeyCode, KeyEventKind, KeyModifiers};
 use ratatui::{DefaultTerminal, Frame};
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::io::Errno;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
+use std::fs::File;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
@@ -14,6 +17,8 @@ use std::time::Duration;
 /// The terminal, in raw mode, showing its second screen.
 pub struct Screen {
     terminal: DefaultTerminal,
+    /// The same terminal, to ask whether it is there.
+    tty: File,
     signal: Arc<AtomicUsize>,
     broken: Arc<AtomicBool>,
 }
@@ -44,6 +49,7 @@ impl Screen {
     /// # Errors
     /// When it cannot do what a view needs.
     pub fn open() -> io::Result<Screen> {
+        let tty = File::open("/dev/tty")?;
         let (signal, broken) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
         for number in [SIGHUP, SIGINT, SIGQUIT, SIGTERM] {
             signal_hook::flag::register_usize(number, signal.clone(), number as usize)?;
@@ -55,7 +61,7 @@ impl Screen {
             is_broken.store(true, SeqCst);
             hook(info);
         }));
-        Ok(Screen { terminal, signal, broken })
+        Ok(Screen { terminal, tty, signal, broken })
     }
 
     /// Draws, unless the terminal is no longer this one's.
@@ -74,7 +80,12 @@ impl Screen {
     /// # Errors
     /// When the terminal cannot be read.
     pub fn wait(&mut self, most: Duration) -> io::Result<Input> {
-        let event = match event::poll(most) {
+        // A terminal that has gone reads as empty for ever, and crossterm reads until there is something: so it is asked
+        // whether it is there first.
+        if !self.is_there(most)? {
+            return Ok(Input::End(End::Signal(SIGHUP)));
+        }
+        let event = match event::poll(Duration::ZERO) {
             Ok(true) => Some(event::read()?),
             Ok(false) => None,
             Err(e) if e.kind() == io::ErrorKind::Interrupted => None,
@@ -88,6 +99,19 @@ impl Screen {
             return Ok(Input::End(End::Broken));
         }
         Ok(event.map_or(Input::Nothing, input))
+    }
+}
+
+impl Screen {
+    /// Waits until something can be read from the terminal, at most so long; false if the terminal has gone.
+    fn is_there(&self, most: Duration) -> io::Result<bool> {
+        let mut asked = [PollFd::new(&self.tty, PollFlags::IN)];
+        let most = Timespec::try_from(most).map_err(io::Error::other)?;
+        match rustix::event::poll(&mut asked, Some(&most)) {
+            Ok(_) => Ok(!asked[0].revents().intersects(PollFlags::HUP | PollFlags::ERR | PollFlags::NVAL)),
+            Err(Errno::INTR) => Ok(true),
+            Err(e) => Err(e.into()),
+        }
     }
 }
 
