@@ -164,12 +164,14 @@ impl Vm {
         self.frame_waiters.fetch_add(1, SeqCst);
         // Who unpinned before the count was raised has woken nobody: look again before sleeping.
         if resident.evict_to_free(&self.table, 1) == 0 {
+            let wakes = resident.wakes;
             if self.in_flight.load(SeqCst) == 0 {
                 drop(resident);
                 self.ask_daemon();
                 resident = self.resident.lock();
             }
-            if resident.evict_to_free(&self.table, 1) == 0 {
+            // Who was woken before it slept looks for a frame instead: the wake-up will not come twice.
+            if resident.wakes == wakes && resident.evict_to_free(&self.table, 1) == 0 {
                 resident = self.frame_freed.wait(resident);
             }
         }
@@ -188,7 +190,8 @@ impl Vm {
 
     #[cold]
     pub(crate) fn wake_frame_waiters(&self) {
-        let _resident = self.resident.lock();
+        let mut resident = self.resident.lock();
+        resident.wakes = resident.wakes.wrapping_add(1);
         self.frame_freed.notify_all();
     }
 }

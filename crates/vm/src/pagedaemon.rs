@@ -137,11 +137,13 @@ impl Vm {
     pub(crate) fn daemon_round(&self) {
         self.counters.daemon_rounds.fetch_add(1, Relaxed);
         let mut frames = self.empty_slabs(&self.counters.daemon_freed_caches);
+        let mut waits_for_nothing = false;
         if frames < self.free_target() {
             let most = self.free_target() - frames;
-            let freed = u64::from(self.resident.lock().evict_to_free(&self.table, most as u32));
+            let (freed, waits) = self.push_out(most as u32);
             self.counters.daemon_freed_pages.fetch_add(freed, Relaxed);
             frames += freed;
+            waits_for_nothing = waits;
         }
         if frames < self.free_target() {
             let items = self.next_callback().map_or(0, |cache| cache.reclaim());
@@ -149,11 +151,19 @@ impl Vm {
             frames += self.empty_slabs(&self.counters.daemon_freed_pools);
         }
         self.hungry.store(frames < self.free_target(), Relaxed);
-        let waiting = self.frame_waiters.load(SeqCst) > 0;
-        if frames == 0 && waiting && self.in_flight.load(SeqCst) == 0 {
+        if frames == 0 && waits_for_nothing {
             self.counters.stuck.fetch_add(1, Relaxed);
         }
         self.wake_frame_waiters();
+    }
+
+    /// Pushes out up to `most` pages. Gives how many, and whether somebody waited meanwhile with nothing to wait for: that
+    /// is only known under the lock, where no I/O begins.
+    fn push_out(&self, most: u32) -> (u64, bool) {
+        let mut resident = self.resident.lock();
+        let waits = self.frame_waiters.load(SeqCst) > 0 && !resident.has_free();
+        let waits_for_nothing = waits && self.in_flight.load(SeqCst) == 0;
+        (resident.evict_to_free(&self.table, most).into(), waits_for_nothing)
     }
 
     /// Frames that a round is to free: one run of pages, the most that an allocation takes at once.
@@ -179,7 +189,10 @@ impl Vm {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{BootOptions, Daemon};
+    use crate::page::FrameNo;
+    use crate::page_table::Found;
+    use crate::plan::Plan;
+    use crate::{BootOptions, BusyPages, Daemon, ObjectId, PageIndex, Pager};
     use std::sync::atomic::AtomicU64;
 
     /// A cache with so many empty slabs and idle items, which counts how often it is asked for items.
@@ -239,6 +252,86 @@ mod tests {
         assert_eq!((report.daemon_freed_callbacks, report.daemon_freed_pools), (15, 6));
         assert!(vm.is_hungry(), "the target was not met: caches must not grow");
         assert_eq!(report.stuck, 0, "nobody waits");
+    }
+
+    /// A pager whose pages are all zeros.
+    struct Zeros;
+
+    impl Pager for Zeros {
+        fn get(&self, pages: &mut BusyPages<'_>) -> Result<()> {
+            let len_bytes = pages.len_bytes();
+            pages.slices(len_bytes).iter_mut().for_each(|slice| slice.fill(0));
+            Ok(())
+        }
+    }
+
+    /// A kernel of which every frame holds a page of one object, pinned by nobody's reservation.
+    fn full_of_pinned_pages() -> (Arc<Vm>, ObjectId) {
+        let limit_bytes = Some(Plan::smallest_limit_bytes());
+        let vm = Vm::boot(BootOptions { limit_bytes, daemon: Daemon::Inline, ..Default::default() }).unwrap();
+        let object = vm.create_object().unwrap();
+        for index in (0..vm.plan().frames.into()).map(PageIndex) {
+            drop(vm.page(&vm.reserve(1), object, index, 0, &Zeros).unwrap());
+            assert!(matches!(vm.table.find(object.0, index), Found::Pinned(_)));
+        }
+        (vm, object)
+    }
+
+    /// Unpins a page in the middle of a round, and tells those who wait, as the end of an operation does.
+    struct Unpins(Weak<Vm>, FrameNo);
+
+    impl Reclaim for Unpins {
+        fn give_back_empty(&self) -> u64 {
+            let vm = self.0.upgrade().unwrap();
+            if vm.table.page(self.1).is_pinned() {
+                vm.table.page(self.1).unpin();
+                vm.frame_may_be_free();
+            }
+            0
+        }
+        fn reclaim(&self) -> u64 {
+            0
+        }
+    }
+
+    /// Who has asked for a round is not asleep yet when he is told; the round then frees the only page that can go, so
+    /// that nothing is left to be evicted when he looks again.
+    #[test]
+    fn who_is_woken_before_he_sleeps_does_not_sleep() {
+        let (vm, object) = full_of_pinned_pages();
+        let unpins: Arc<dyn Reclaim> = Arc::new(Unpins(Arc::downgrade(&vm), FrameNo(0)));
+        vm.register_reclaim(Arc::downgrade(&unpins));
+        let (done, is_done) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            let absent = PageIndex(vm.plan().frames.into());
+            drop(vm.page(&vm.reserve(1), object, absent, 0, &Zeros).unwrap());
+            done.send(vm.report().stuck).unwrap();
+        });
+        assert_eq!(is_done.recv_timeout(std::time::Duration::from_secs(60)), Ok(0), "sleeps beside a free frame");
+    }
+
+    /// Begins to wait for a frame when the round has looked for pages already.
+    struct ComesLate(Weak<Vm>);
+
+    impl Reclaim for ComesLate {
+        fn give_back_empty(&self) -> u64 {
+            0
+        }
+        fn reclaim(&self) -> u64 {
+            self.0.upgrade().unwrap().frame_waiters.fetch_add(1, SeqCst);
+            0
+        }
+    }
+
+    #[test]
+    fn a_round_is_stuck_only_for_those_who_waited_when_it_looked() {
+        let (vm, _) = full_of_pinned_pages();
+        let comes_late: Arc<dyn Reclaim> = Arc::new(ComesLate(Arc::downgrade(&vm)));
+        vm.register_reclaim(Arc::downgrade(&comes_late));
+        vm.daemon_round();
+        assert_eq!(vm.report().stuck, 0, "nobody waited");
+        vm.daemon_round();
+        assert_eq!(vm.report().stuck, 1, "somebody waits, nothing can be freed, nothing is in flight");
     }
 
     #[test]
