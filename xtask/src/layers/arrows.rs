@@ -17,7 +17,7 @@ const LAYERS: &[&[&str]] = &[
     &["crates/vfs"],
     &["fs/*"],
     &["crates/kernel"],
-    &["testing", "front/*"],
+    &["testing", "testing/model", "front/*"],
     &["xtask", "fuzz"],
 ];
 
