@@ -11,6 +11,7 @@ mod bench;
 mod demo;
 mod layers;
 mod licences;
+mod mutants;
 mod setup;
 mod test;
 mod workspace;
@@ -38,6 +39,8 @@ enum Task {
     Layers,
     /// Check the licences of all dependencies, offline
     Licences,
+    /// Break one rule of the memory's code at a time, and see that a test fails
+    Mutants(mutants::Args),
     /// Install what the tests need, run all of them, count
     Test(test::Args),
 }
@@ -48,6 +51,7 @@ fn main() -> std::process::ExitCode {
         Task::Demo(args) => demo::run(&args),
         Task::Layers => layers::run(),
         Task::Licences => licences::run(),
+        Task::Mutants(args) => mutants::run(&args),
         Task::Test(args) => test::run(&args),
     };
     match done {

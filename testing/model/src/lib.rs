@@ -5,7 +5,7 @@
 //! --release -p rumpcap-model` (every configuration up to 4 threads, 3 objects and 6 frames; the result is docs/model.md).
 //! It depends on nothing of the kernel and nothing depends on it.
 //!
-//! Reading order: [`Config`] the sizes · `state` what there is · `gate`, `fault`, `pagedaemon`, `journal` the steps, each
+//! Reading order: [`Config`] the sizes · `state` what there is (`symmetry`: by no names) · `gate`, `fault`, `pagedaemon`, `journal` the steps, each
 //! file named as the one in `crates/vm/src` that it is a model of · `model` which step is possible when · `properties` what
 //! must hold · [`check`] how it is checked.
 //!
@@ -58,6 +58,7 @@ mod mutation;
 mod pagedaemon;
 mod properties;
 mod state;
+mod symmetry;
 
 pub use config::{Config, Daemon, Mix};
 pub use model::{Kernel, Step};

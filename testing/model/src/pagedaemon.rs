@@ -128,7 +128,7 @@ impl State {
 
     /// The daemon's I/O has ended: the page is clean, or the transaction committed. Everybody looks again.
     pub(crate) fn io_done(&mut self, config: &Config) {
-        assert!(RESERVE == 1, "one I/O at a time goes through the reserve");
+        const { assert!(RESERVE == 1, "one I/O at a time goes through the reserve") };
         match self.daemon {
             Round::Cleaning => self.cleaned(config),
             _ => self.committed(config),
