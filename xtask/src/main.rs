@@ -11,6 +11,7 @@ mod bench;
 mod demo;
 mod layers;
 mod licences;
+mod mutants;
 mod policies;
 mod recording;
 mod setup;
@@ -45,6 +46,8 @@ enum Task {
     Policies(policies::Args),
     /// Run whole kernels in a simulated world, from seeds
     Sim(sim::Args),
+    /// Break one rule of the memory's code at a time, and see that a test fails
+    Mutants(mutants::Args),
     /// Install what the tests need, run all of them, count
     Test(test::Args),
 }
@@ -57,6 +60,7 @@ fn main() -> std::process::ExitCode {
         Task::Licences => licences::run(),
         Task::Policies(args) => policies::run(&args),
         Task::Sim(args) => sim::run(&args),
+        Task::Mutants(args) => mutants::run(&args),
         Task::Test(args) => test::run(&args),
     };
     match done {

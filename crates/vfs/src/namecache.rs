@@ -109,3 +109,18 @@ impl Reclaim for Namecache {
         core::iter::from_fn(|| cache.take_oldest_idle()).take(RECLAIM_ITEMS).count() as u64
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rumpcap_vm::{BootOptions, Daemon};
+
+    #[test]
+    fn the_daemon_does_not_wait_for_the_lock() {
+        let limit_bytes = Some(1 << 20);
+        let vm = Vm::boot(BootOptions { limit_bytes, daemon: Daemon::Inline, ..Default::default() }).unwrap();
+        let cache = Namecache::new(&vm);
+        let _held = cache.cache.lock();
+        assert_eq!((cache.give_back_empty(), cache.reclaim()), (0, 0));
+    }
+}

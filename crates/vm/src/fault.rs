@@ -171,12 +171,13 @@ impl Vm {
         self.frame_waiters.fetch_add(1, SeqCst);
         // Who unpinned before the count was raised has woken nobody: look again before sleeping.
         if resident.evict_to_free(&self.table, 1) == 0 {
+            let wakes = resident.wakes;
             if self.in_flight.load(SeqCst) == 0 {
                 drop(resident);
                 self.ask_daemon();
                 resident = self.resident.lock();
             }
-            resident = self.sleep_until_freed(resident);
+            resident = self.sleep_until_freed(resident, wakes);
         }
         drop(resident);
         self.frame_waiters.fetch_sub(1, SeqCst);
@@ -185,11 +186,19 @@ impl Vm {
     }
 
     /// Frees a frame, or sleeps until one may be free. A copy in progress wakes nobody at its end, which is a few hundred
-    /// instructions away; no new one begins (HI-2).
-    fn sleep_until_freed<'a>(&'a self, mut resident: MutexGuard<'a, Resident>) -> MutexGuard<'a, Resident> {
+    /// instructions away; no new one begins (HI-2). `wakes`: the count of wake-ups when the caller last found no frame.
+    fn sleep_until_freed<'a>(
+        &'a self,
+        mut resident: MutexGuard<'a, Resident>,
+        wakes: u32,
+    ) -> MutexGuard<'a, Resident> {
         loop {
             let gave_way = self.table.copies.gave_way();
             if resident.evict_to_free(&self.table, 1) > 0 {
+                return resident;
+            }
+            // Who was woken before it slept looks for a frame instead: the wake-up will not come twice.
+            if resident.wakes != wakes {
                 return resident;
             }
             if self.table.copies.gave_way() == gave_way {
@@ -210,7 +219,8 @@ impl Vm {
 
     #[cold]
     pub(crate) fn wake_frame_waiters(&self) {
-        let _resident = self.resident.lock();
+        let mut resident = self.resident.lock();
+        resident.wakes = resident.wakes.wrapping_add(1);
         self.frame_freed.notify_all();
     }
 }

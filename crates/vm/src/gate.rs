@@ -194,6 +194,12 @@ impl<'vm> Reservation<'vm> {
         self.vm
     }
 
+    /// How many frames it is a right to.
+    #[cfg(test)]
+    pub(crate) fn frames(&self) -> u32 {
+        self.frames
+    }
+
     /// Notes one more pinned page (F1: never above what was reserved).
     pub(crate) fn pin(&self) {
         let pinned = self.pinned.get() + 1;
@@ -250,6 +256,49 @@ mod tests {
         gate.leave(LARGEST);
         gate.unwire(3);
         assert!(gate.try_wire(1, "a test").is_ok());
+    }
+
+    /// Until so many wait.
+    fn until_waiting(gate: &Gate, waiters: u64, is_past: impl Fn() -> bool) {
+        while gate.state.load(Acquire) / WAITER < waiters && !is_past() {
+            std::thread::yield_now();
+        }
+    }
+
+    /// GA-3: half of what the first in the queue wants is there, which is more than the second wants.
+    #[test]
+    fn who_would_fit_does_not_pass_who_waits() {
+        let gate = Arc::new(Gate::new(LARGEST));
+        let served = Arc::new(Mutex::new(Vec::new()));
+        gate.enter(LARGEST);
+        let comes = |frames: u32| {
+            let (gate, served) = (gate.clone(), served.clone());
+            std::thread::spawn(move || {
+                gate.enter(frames);
+                served.lock().push(frames);
+                gate.leave(frames);
+            })
+        };
+        let first = comes(LARGEST);
+        until_waiting(&gate, 1, || false);
+        gate.leave(LARGEST / 2);
+        let second = comes(1);
+        until_waiting(&gate, 2, || !served.lock().is_empty());
+        gate.leave(LARGEST / 2);
+        for thread in [first, second] {
+            thread.join().unwrap();
+        }
+        assert_eq!(*served.lock(), [LARGEST, 1]);
+    }
+
+    #[test]
+    #[should_panic(expected = "F1")]
+    fn more_pins_than_reserved_are_a_broken_invariant() {
+        let options = crate::BootOptions { limit_bytes: Some(1 << 20), ..Default::default() };
+        let vm = Vm::boot(options).unwrap();
+        let reservation = vm.reserve(1);
+        reservation.pin();
+        reservation.pin();
     }
 
     #[test]

@@ -177,12 +177,12 @@ impl Vm {
     /// One round of the daemon.
     pub(crate) fn daemon_round(&self) {
         let number = self.counters.daemon_rounds.fetch_add(1, Relaxed) + 1;
-        let (in_flight, gave_way) = (self.in_flight.load(SeqCst), self.table.copies.gave_way());
         let caches = self.empty_slabs(&self.counters.daemon_freed_caches);
         let mut round = Round { caches, ..Round::default() };
+        let mut waits_for_nothing = false;
         if round.frames() < self.free_target() {
             let most = self.free_target() - round.frames();
-            round.pages = u64::from(self.resident.lock().evict_to_free(&self.table, most as u32));
+            (round.pages, waits_for_nothing) = self.push_out(most as u32);
             self.counters.daemon_freed_pages.fetch_add(round.pages, Relaxed);
         }
         if round.frames() < self.free_target() {
@@ -193,14 +193,24 @@ impl Vm {
         round.hungry = round.frames() < self.free_target();
         self.hungry.store(round.hungry, Relaxed);
         round.waiters = self.frame_waiters.load(SeqCst);
-        let io = in_flight > 0 || self.in_flight.load(SeqCst) > 0;
-        let ends_soon = io || self.table.copies.gave_way() != gave_way;
-        if round.frames() == 0 && round.waiters > 0 && !ends_soon {
+        if round.frames() == 0 && waits_for_nothing {
             round.stuck = true;
             self.counters.stuck.fetch_add(1, Relaxed);
         }
         self.wake_frame_waiters();
         round.tell(number);
+    }
+
+    /// Pushes out up to `most` pages. Gives how many, and whether somebody waited meanwhile with nothing to wait for, no I/O
+    /// and no copy: that is only known under the lock, where none begins.
+    fn push_out(&self, most: u32) -> (u64, bool) {
+        let mut resident = self.resident.lock();
+        let waits = self.frame_waiters.load(SeqCst) > 0 && !resident.has_free();
+        let no_io = self.in_flight.load(SeqCst) == 0;
+        let gave_way = self.table.copies.gave_way();
+        let freed = resident.evict_to_free(&self.table, most);
+        let no_copy = self.table.copies.gave_way() == gave_way;
+        (freed.into(), waits && no_io && no_copy)
     }
 
     /// Frames that a round is to free: one run of pages, the most that an allocation takes at once.
@@ -226,7 +236,10 @@ impl Vm {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{BootOptions, Daemon};
+    use crate::page::FrameNo;
+    use crate::page_table::Found;
+    use crate::plan::Plan;
+    use crate::{BootOptions, BusyPages, Daemon, ObjectId, PageIndex, Pager};
     use std::sync::atomic::AtomicU64;
 
     /// A cache with so many empty slabs and idle items, which counts how often it is asked for items.
@@ -286,6 +299,128 @@ mod tests {
         assert_eq!((report.daemon_freed_callbacks, report.daemon_freed_pools), (15, 6));
         assert!(vm.is_hungry(), "the target was not met: caches must not grow");
         assert_eq!(report.stuck, 0, "nobody waits");
+    }
+
+    /// A pager whose pages are all zeros.
+    struct Zeros;
+
+    impl Pager for Zeros {
+        fn get(&self, pages: &mut BusyPages<'_>) -> Result<()> {
+            let len_bytes = pages.len_bytes();
+            pages.slices(len_bytes).iter_mut().for_each(|slice| slice.fill(0));
+            Ok(())
+        }
+    }
+
+    /// A kernel of which every frame holds a page of one object, pinned by nobody's reservation.
+    fn full_of_pinned_pages(daemon: Daemon) -> (Arc<Vm>, ObjectId) {
+        let limit_bytes = Some(Plan::smallest_limit_bytes());
+        let vm = Vm::boot(BootOptions { limit_bytes, daemon, ..Default::default() }).unwrap();
+        let object = vm.create_object().unwrap();
+        for index in (0..vm.plan().frames.into()).map(PageIndex) {
+            drop(vm.page(&vm.reserve(1), object, index, 0, &Zeros).unwrap());
+            assert!(matches!(vm.table.find(object.0, index), Found::Pinned(_)));
+        }
+        (vm, object)
+    }
+
+    /// Unpins a page in the middle of a round; and tells those who wait, as the end of an operation does.
+    struct Unpins {
+        vm: Weak<Vm>,
+        frame: FrameNo,
+        tells: bool,
+    }
+
+    impl Reclaim for Unpins {
+        fn give_back_empty(&self) -> u64 {
+            let vm = self.vm.upgrade().unwrap();
+            if vm.table.page(self.frame).is_pinned() {
+                vm.table.page(self.frame).unpin();
+                if self.tells {
+                    vm.frame_may_be_free();
+                }
+            }
+            0
+        }
+        fn reclaim(&self) -> u64 {
+            0
+        }
+    }
+
+    /// Asks for one more page of a kernel that is full of pinned ones; the round that this needs unpins one.
+    fn page_in_by_a_round(daemon: Daemon, tells: bool) {
+        let (vm, object) = full_of_pinned_pages(daemon);
+        let unpins: Arc<dyn Reclaim> = Arc::new(Unpins { vm: Arc::downgrade(&vm), frame: FrameNo(0), tells });
+        vm.register_reclaim(Arc::downgrade(&unpins));
+        let (done, is_done) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            let absent = PageIndex(vm.plan().frames.into());
+            drop(vm.page(&vm.reserve(1), object, absent, 0, &Zeros).unwrap());
+            let _ = done.send(());
+        });
+        let waited = is_done.recv_timeout(std::time::Duration::from_secs(30));
+        assert_eq!(waited, Ok(()), "{daemon:?}: sleeps beside a free frame");
+    }
+
+    /// Who has asked for a round is not asleep yet when he is told; the round then frees the only page that can go, so
+    /// that nothing is left to be evicted when he looks again.
+    #[test]
+    fn who_is_woken_before_he_sleeps_does_not_sleep() {
+        page_in_by_a_round(Daemon::Inline, true);
+    }
+
+    #[test]
+    fn the_daemon_s_thread_is_woken_and_wakes_who_waits() {
+        page_in_by_a_round(Daemon::Thread, false);
+    }
+
+    /// GA-1: whatever operations hold, the daemon's frames can be had.
+    #[test]
+    fn when_every_reservation_is_taken_and_used_the_reserve_is_left() {
+        let limit_bytes = Some(Plan::smallest_limit_bytes());
+        let vm = Vm::boot(BootOptions { limit_bytes, daemon: Daemon::Inline, ..Default::default() }).unwrap();
+        let object = vm.create_object().unwrap();
+        let all: Vec<_> = std::iter::from_fn(|| match vm.gate.available() {
+            0 => None,
+            available => Some(vm.reserve(available.min(crate::gate::LARGEST))),
+        })
+        .collect();
+        let mut indices = (0u64..).map(PageIndex);
+        let mut pinned = Vec::new();
+        for reservation in &all {
+            let pages = indices.by_ref().take(reservation.frames() as usize);
+            pinned.extend(pages.map(|index| vm.page(reservation, object, index, 0, &Zeros).unwrap()));
+        }
+        let mut resident = vm.resident.lock();
+        let mut had = 0;
+        while resident.take_frame(&vm.table, object, PageIndex(u64::MAX)).is_some() {
+            had += 1;
+        }
+        assert_eq!((pinned.len() as u32, had), (vm.plan().frames - RESERVE_FRAMES, RESERVE_FRAMES));
+    }
+
+    /// Begins to wait for a frame when the round has looked for pages already.
+    struct ComesLate(Weak<Vm>);
+
+    impl Reclaim for ComesLate {
+        fn give_back_empty(&self) -> u64 {
+            0
+        }
+        fn reclaim(&self) -> u64 {
+            self.0.upgrade().unwrap().frame_waiters.fetch_add(1, SeqCst);
+            0
+        }
+    }
+
+    #[test]
+    fn a_round_is_stuck_only_for_those_who_waited_when_it_looked() {
+        let (vm, _) = full_of_pinned_pages(Daemon::Inline);
+        let comes_late: Arc<dyn Reclaim> = Arc::new(ComesLate(Arc::downgrade(&vm)));
+        vm.register_reclaim(Arc::downgrade(&comes_late));
+        vm.daemon_round();
+        assert_eq!(vm.report().stuck, 0, "nobody waited");
+        vm.daemon_round();
+        assert_eq!(vm.report().stuck, 1, "somebody waits, nothing can be freed, nothing is in flight");
     }
 
     #[test]

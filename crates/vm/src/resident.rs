@@ -55,6 +55,8 @@ pub(crate) struct Resident {
     pub(crate) evictions_self: u64,
     pub(crate) evictions_daemon: u64,
     pub(crate) read_ahead: u64,
+    /// Times that those who wait for a frame were woken, asleep or not yet.
+    pub(crate) wakes: u32,
 }
 
 impl Resident {
@@ -82,6 +84,7 @@ impl Resident {
             evictions_self: 0,
             evictions_daemon: 0,
             read_ahead: 0,
+            wakes: 0,
         }
     }
 
@@ -214,6 +217,11 @@ impl Resident {
     /// Tells the policy of a hit (LRU).
     pub(crate) fn hit(&mut self, table: &PageTable, frame: FrameNo) {
         self.policy.hit(&mut view(&mut self.links, table), frame.0);
+    }
+
+    /// Whether a frame is in the free list.
+    pub(crate) fn has_free(&self) -> bool {
+        self.free.len() > 0
     }
 
     /// Evicts up to `most` pages into the free list, for the daemon's step 2; gives how many.

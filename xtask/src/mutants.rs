@@ -1,0 +1,309 @@
+//! `cargo xtask mutants`: takes one rule of the memory's code away at a time and sees that a test fails.
+//!
+//! Each mutant is a replacement of text in a copy of the sources; a text that is not found exactly once is an error, so
+//! that a mutant never says less than its name. The copy and what is built of it are in the target folder. A mutant is
+//! caught by a test that fails or that does not end in time. It must compile: only a test may catch it.
+//!
+//! Not part of CI: it takes minutes. `cargo test -p rumpcap-model` does the same to the design.
+
+use crate::{Result, workspace};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+/// Options of the task.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Only mutants whose name contains this
+    name: Option<String>,
+}
+
+/// Time for one run of the tests, in seconds: several times what they take when nothing is wrong.
+const TIME_LIMIT_SECONDS: &str = "180";
+
+/// Exit code of timeout(1) for a program that did not end.
+const TIMED_OUT: i32 = 124;
+
+/// In this file, this text becomes that one.
+struct Edit {
+    file: &'static str,
+    from: &'static str,
+    to: &'static str,
+}
+
+/// A rule that is taken away.
+struct Mutant {
+    name: &'static str,
+    edits: &'static [Edit],
+}
+
+const fn edit(file: &'static str, from: &'static str, to: &'static str) -> Edit {
+    Edit { file, from, to }
+}
+
+const BOOT: &str = "crates/vm/src/boot.rs";
+const FAULT: &str = "crates/vm/src/fault.rs";
+const FRAMES: &str = "crates/vm/src/frames.rs";
+const GATE: &str = "crates/vm/src/gate.rs";
+const NAMECACHE: &str = "crates/vfs/src/namecache.rs";
+const PAGE: &str = "crates/vm/src/page.rs";
+const PAGEDAEMON: &str = "crates/vm/src/pagedaemon.rs";
+const RESIDENT: &str = "crates/vm/src/resident.rs";
+const VNODE: &str = "crates/vfs/src/vnode.rs";
+
+const MUTANTS: &[Mutant] = &[
+    Mutant {
+        name: "no gate (F2)",
+        edits: &[
+            edit(GATE, "        vm.gate.enter(frames);\n", ""),
+            edit(GATE, "        self.vm.gate.leave(self.frames);\n", ""),
+        ],
+    },
+    Mutant {
+        name: "who fits passes who waits (GA-3)",
+        edits: &[edit(GATE, "while state < WAITER && state >=", "while state as u32 >=")],
+    },
+    Mutant {
+        name: "waiters take what they can, whoever's turn it is (GA-3)",
+        edits: &[edit(GATE, "turns.serving != ticket || !self.take(frames)", "!self.take(frames)")],
+    },
+    Mutant {
+        name: "who leaves the gate wakes nobody",
+        edits: &[edit(GATE, "if before >= WAITER {", "if before >= WAITER && false {")],
+    },
+    Mutant {
+        name: "who is served at the gate does not wake the next",
+        edits: &[edit(
+            GATE,
+            "        self.channel(turns.serving).notify_all();\n        drop(turns);",
+            "        drop(turns);",
+        )],
+    },
+    Mutant {
+        name: "the last frames can be wired (GA-2)",
+        edits: &[edit(GATE, "self.capacity - LARGEST - turns.wired", "self.capacity - turns.wired")],
+    },
+    Mutant {
+        name: "more pins than reserved (F1)",
+        edits: &[edit(GATE, "assert!(pinned <= self.frames,", "assert!(pinned <= u32::MAX,")],
+    },
+    Mutant {
+        name: "the daemon has no reserve (GA-1)",
+        edits: &[edit(BOOT, "Gate::new(plan.frames - RESERVE_FRAMES)", "Gate::new(plan.frames)")],
+    },
+    Mutant {
+        name: "pinned pages are evicted (PG-3)",
+        edits: &[edit(
+            PAGE,
+            "self.state.compare_exchange(VALID, 0, core::sync::atomic::Ordering::SeqCst, Relaxed).is_ok()",
+            "self.state.load(Relaxed) & VALID != 0 && {\n            self.state.store(0, Relaxed);\n            true\n        }",
+        )],
+    },
+    Mutant {
+        name: "who has read a wanted page wakes nobody",
+        edits: &[edit(
+            FAULT,
+            "finish(u32::from(frame == first));",
+            "finish(u32::from(frame == first)) && false;",
+        )],
+    },
+    Mutant {
+        name: "who has failed to read a wanted page wakes nobody",
+        edits: &[edit(FAULT, "abandon(&self.vm.table, frame);", "abandon(&self.vm.table, frame) && false;")],
+    },
+    Mutant {
+        name: "who makes a frame free wakes nobody",
+        edits: &[edit(
+            FAULT,
+            "if self.frame_waiters.load(SeqCst) > 0 {",
+            "if self.frame_waiters.load(SeqCst) > 0 && false {",
+        )],
+    },
+    Mutant {
+        name: "who unpins wakes nobody",
+        edits: &[edit(
+            FRAMES,
+            "        self.reservation.unpin();\n        vm.frame_may_be_free();",
+            "        self.reservation.unpin();",
+        )],
+    },
+    Mutant {
+        name: "who is woken before he sleeps sleeps",
+        edits: &[edit(FAULT, "resident.wakes == wakes && ", "(wakes, true).1 && ")],
+    },
+    Mutant {
+        name: "a full quarter of I/O is no limit to reading ahead (FA-2)",
+        edits: &[edit(FAULT, ".saturating_sub(in_flight);", ".saturating_sub(in_flight).max(u32::MAX);")],
+    },
+    Mutant {
+        name: "an object over its share takes others' pages (F4)",
+        edits: &[edit(RESIDENT, "if own <= self.object_share ||", "if own <= u32::MAX ||")],
+    },
+    Mutant {
+        name: "nobody wakes the daemon's thread",
+        edits: &[edit(
+            PAGEDAEMON,
+            "            *order = Order::Work;\n",
+            "            *order = Order::Sleep;\n",
+        )],
+    },
+    Mutant {
+        name: "the daemon's round wakes nobody",
+        edits: &[edit(PAGEDAEMON, "        self.wake_frame_waiters();\n    }\n", "    }\n")],
+    },
+    Mutant {
+        name: "no round is ever stuck (F6)",
+        edits: &[edit(
+            PAGEDAEMON,
+            "if frames == 0 && waits_for_nothing {",
+            "if frames == 0 && waits_for_nothing && false {",
+        )],
+    },
+    Mutant {
+        name: "the daemon waits for the namecache's lock (PD-1)",
+        edits: &[edit(
+            NAMECACHE,
+            "let Some(mut cache) = self.cache.try_lock() else { return 0 };",
+            "let mut cache = self.cache.lock();",
+        )],
+    },
+    Mutant {
+        name: "the daemon waits for the vnode table's lock (PD-1)",
+        edits: &[edit(
+            VNODE,
+            "let Some(mut cache) = self.cache.try_lock() else { return 0 };",
+            "let mut cache = self.cache.lock();",
+        )],
+    },
+];
+
+/// The tests, quickest first: of the memory, of the caches that it asks, of the memory under many schedules and threads.
+const SUITES: &[&[&str]] = &[
+    &["--package", "rumpcap-vm", "--lib", "--test", "policies"],
+    &["--package", "rumpcap-vfs", "--lib"],
+    &["--package", "rumpcap-vm", "--features", "shuttle", "--test", "schedules"],
+    &["--package", "rumpcap-vm", "--test", "progress"],
+];
+
+/// Runs all mutants, or those that are named.
+pub(crate) fn run(args: &Args) -> Result {
+    let metadata = workspace::metadata(&["--no-deps"])?;
+    let copy = metadata.target_directory.join("mutants/sources");
+    copy_sources(&copy)?;
+    for suite in SUITES {
+        if test(&copy, suite)? != Outcome::Passed {
+            return Err("the tests fail without any mutant".into());
+        }
+    }
+    let wanted = |mutant: &&Mutant| args.name.as_ref().is_none_or(|name| mutant.name.contains(name.as_str()));
+    let (mut caught, mut survived) = (0, Vec::new());
+    for mutant in MUTANTS.iter().filter(wanted) {
+        match who_catches(&copy, mutant)? {
+            Some(how) => {
+                println!("caught    {}: {how}", mutant.name);
+                caught += 1;
+            }
+            None => {
+                println!("SURVIVED  {}", mutant.name);
+                survived.push(mutant.name);
+            }
+        }
+    }
+    println!("{caught} mutants caught, {} survived", survived.len());
+    if survived.is_empty() { Ok(()) } else { Err(format!("no test fails: {}", survived.join("; ")).into()) }
+}
+
+/// What became of a run of tests.
+#[derive(PartialEq)]
+enum Outcome {
+    Passed,
+    Failed,
+    TimedOut,
+}
+
+/// Which tests fail with the mutant, and how; `None` if none does. The copy is then as it was.
+fn who_catches(copy: &Path, mutant: &Mutant) -> Result<Option<String>> {
+    for edit in mutant.edits {
+        let text = std::fs::read_to_string(workspace::root().join(edit.file))?;
+        let count = text.matches(edit.from).count();
+        if count != 1 {
+            return Err(format!(
+                "{}: found {count} times, not once, in {}: {}",
+                mutant.name, edit.file, edit.from
+            )
+            .into());
+        }
+    }
+    for edit in mutant.edits {
+        let path = copy.join(edit.file);
+        std::fs::write(&path, std::fs::read_to_string(&path)?.replacen(edit.from, edit.to, 1))?;
+    }
+    let caught = run_suites(copy, mutant.name);
+    for edit in mutant.edits {
+        std::fs::copy(workspace::root().join(edit.file), copy.join(edit.file))?;
+    }
+    caught
+}
+
+fn run_suites(copy: &Path, name: &str) -> Result<Option<String>> {
+    for suite in SUITES {
+        let outcome = test(copy, suite).map_err(|why| format!("{name}: {why}"))?;
+        let tests = suite.join(" ");
+        match outcome {
+            Outcome::Passed => {}
+            Outcome::Failed => return Ok(Some(format!("a test fails ({tests})"))),
+            Outcome::TimedOut => return Ok(Some(format!("a test does not end ({tests})"))),
+        }
+    }
+    Ok(None)
+}
+
+/// Compiles and runs a suite in the copy.
+///
+/// # Errors
+/// When it does not compile.
+fn test(copy: &Path, suite: &[&str]) -> Result<Outcome> {
+    let cargo = |seconds| {
+        let mut command = Command::new("timeout");
+        command.args(["--kill-after=5", seconds]);
+        command.arg(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        command.args(["test", "--offline", "--locked", "--quiet"]).args(suite).current_dir(copy);
+        command.env("CARGO_TARGET_DIR", copy.with_file_name("target"));
+        // Lints are for the sources as they are.
+        command.env("RUSTFLAGS", "--cap-lints=warn -Awarnings");
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        command
+    };
+    // The time limit is for tests; a first build takes as long as it takes.
+    let built = cargo("0").arg("--no-run").status()?;
+    if !built.success() {
+        return Err(format!("does not compile: cargo test {}", suite.join(" ")).into());
+    }
+    let status = cargo(TIME_LIMIT_SECONDS).status()?;
+    Ok(match status.code() {
+        Some(0) => Outcome::Passed,
+        Some(TIMED_OUT) => Outcome::TimedOut,
+        _ => Outcome::Failed,
+    })
+}
+
+/// Copies what git knows, and what it would know, of the sources. Files that are the same keep their time, so that only
+/// what has changed is compiled again.
+fn copy_sources(copy: &Path) -> Result {
+    let root = workspace::root();
+    let listed = Command::new("git")
+        .args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"])
+        .current_dir(&root)
+        .output()?;
+    for file in String::from_utf8(listed.stdout)?.split('\0').filter(|file| !file.is_empty()) {
+        let (from, to) = (root.join(file), copy.join(file));
+        let Ok(text) = std::fs::read(&from) else { continue };
+        if std::fs::read(&to).is_ok_and(|there| there == text) {
+            continue;
+        }
+        if let Some(folder) = to.parent() {
+            std::fs::create_dir_all(folder)?;
+        }
+        std::fs::write(&to, text)?;
+    }
+    Ok(())
+}
