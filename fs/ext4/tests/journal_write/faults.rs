@@ -2,8 +2,9 @@
 
 use crate::image::{Image, path_text, run_any};
 use crate::model::Cell;
+use crate::power::Bytes;
 use crate::scenario::{Scenario, Sizes};
-use crate::{PLAIN, V3, seeds};
+use crate::{PLAIN, V3, is_thorough, seeds};
 use rumpcap_block::{Effect, Fault, FaultInjector, MemoryDevice, Operation};
 use rumpcap_ext4::journal;
 use rumpcap_host::Error;
@@ -12,7 +13,7 @@ use std::sync::Arc;
 
 /// Runs a scenario until it fails; what there is then recovers to a state from the durable one on. Whether the fault was met.
 fn fail(image: &Image, setup: &crate::Setup, bytes: &[u8], fault: Fault, seed: u64, by_e2fsck: bool) -> bool {
-    let memory = Arc::new(MemoryDevice::from_bytes(bytes));
+    let memory = Arc::new(Bytes::new(bytes));
     let device = Arc::new(FaultInjector::new(memory.clone()));
     device.inject(fault).unwrap();
     let opened = Scenario::try_new(setup, image, device.clone(), Sizes::SMALL_MAP, seed, Box::new(|| 0));
@@ -41,10 +42,10 @@ fn fail(image: &Image, setup: &crate::Setup, bytes: &[u8], fault: Fault, seed: u
         assert_eq!(calls, [Err(stopped); 5], "an abort is for good");
     }
     let durable = scenario.durable();
-    let after = memory.to_bytes();
+    let after = memory.copy();
     let mut map = image.journal_map();
     let recovery = journal::recover(&*memory, &mut map, &image.geometry(), &mut [0; 16384]).unwrap();
-    let found = scenario.model.find_state(&memory.to_bytes(), durable, 0);
+    let found = scenario.model.find_state(&memory.copy(), durable, 0);
     assert!(found.is_some(), "{fault:?} seed {seed}: {recovery:?}, no state from {durable} on");
     if by_e2fsck {
         let copy = image.directory.path().join("failed");
@@ -72,7 +73,8 @@ fn the_nth_request_fails() {
                 let mut nth = 1;
                 let fault = |nth| Fault { operation, nth, effect };
                 while fail(&image, setup, &bytes, fault(nth), seed, random.one_in(40)) {
-                    nth += 1;
+                    let is_first = matches!(effect, Effect::Fail { .. });
+                    nth += if is_first || is_thorough() { 1 } else { 1 + random.below(8) };
                     met += 1;
                 }
             }

@@ -16,9 +16,9 @@ mod model;
 mod power;
 mod scenario;
 
-use image::{Image, Mounted, can_mount};
+use image::{Mounted, can_mount};
 use model::{Cell, Model};
-use rumpcap_block::{BlockDevice, FileDevice, MemoryDevice};
+use rumpcap_block::{FileDevice, MemoryDevice};
 use rumpcap_ext4::journal::MarkOnDevice;
 use rumpcap_ext4::journal::write::{BlockNumbers, Checksums, Form, LoggedBlock};
 use rumpcap_host::Error;
@@ -28,6 +28,11 @@ use std::sync::Arc;
 /// The seeds of one kind of test: `few`, or as many as the environment says.
 pub fn seeds(few: u64) -> std::ops::Range<u64> {
     0..std::env::var("RUMPCAP_JOURNAL_SEEDS").map_or(few, |n| n.parse().unwrap())
+}
+
+/// Whether the environment asks for more than a few cases.
+pub fn is_thorough() -> bool {
+    std::env::var_os("RUMPCAP_JOURNAL_SEEDS").is_some()
 }
 
 const NARROW: Form = Form { checksums: Checksums::None, block_numbers: BlockNumbers::Bits32 };
@@ -144,10 +149,11 @@ fn the_kernel_and_we_take_turns() {
     if !can_mount() {
         return;
     }
+    let writable = rumpcap_host::file::OpenOptions { write: true, ..Default::default() };
     for setup in [&PLAIN, &V3] {
         let image = setup.image();
         for turn in 0..3 {
-            let base = Arc::new(FileDevice::open_writable(&image.path).unwrap());
+            let base = Arc::new(FileDevice::open_with(&image.path, writable).unwrap());
             let mut scenario = Scenario::new(setup, &image, base.clone(), Sizes::ROOMY, turn);
             scenario.model.restart(&oracle::bytes_of(&*base));
             scenario.steps(20);
@@ -197,8 +203,8 @@ fn the_area_of_fast_commits_is_left_alone() {
     let options = &["-t", "ext4", "-O", "metadata_csum,64bit,fast_commit"];
     let setup = Setup { options, block_size: 1024, form: WIDE_V3 };
     let image = setup.image_with_journal("size=2");
-    let area: Vec<u64> =
-        (0..2048).filter(|block| *block >= 2048 - 256).map(|b| image.journal_byte(b)).collect();
+    let end = image.geometry().journal_blocks;
+    let area: Vec<u64> = (end - 256..end).map(|block| image.journal_byte(block)).collect();
     let mut bytes = std::fs::read(&image.path).unwrap();
     // mke2fs leaves the feature of the journal itself to the kernel: a bit, and how many blocks.
     let journal = image.journal_byte(0) as usize;

@@ -3,7 +3,7 @@
 use crate::image::{Image, path_text, run_any};
 use crate::model::Model;
 use crate::scenario::{Scenario, Setup, Sizes};
-use crate::{EXT3, PLAIN, V3, seeds};
+use crate::{EXT3, PLAIN, V3, is_thorough, seeds};
 use rumpcap_block::{BlockDevice, MemoryDevice};
 use rumpcap_ext4::journal;
 use rumpcap_host::Result;
@@ -60,6 +60,48 @@ impl BlockDevice for Recorder {
     }
 }
 
+/// A device that is made of bytes and taken apart again without a copy.
+pub struct Bytes(Mutex<Vec<u8>>);
+
+impl Bytes {
+    pub fn new(bytes: &[u8]) -> Bytes {
+        Bytes(Mutex::new(bytes.to_vec()))
+    }
+
+    pub fn copy(&self) -> Vec<u8> {
+        self.0.lock().unwrap().clone()
+    }
+}
+
+impl BlockDevice for Bytes {
+    fn len_bytes(&self) -> u64 {
+        self.0.lock().unwrap().len() as u64
+    }
+
+    fn read_at(&self, offset: u64, bufs: &mut [IoSliceMut<'_>]) -> Result<()> {
+        let (bytes, mut at) = (self.0.lock().unwrap(), offset as usize);
+        for buf in bufs {
+            let end = at + buf.len();
+            buf.copy_from_slice(&bytes[at..end]);
+            at = end;
+        }
+        Ok(())
+    }
+
+    fn write_at(&self, offset: u64, bufs: &mut [IoSlice<'_>]) -> Result<()> {
+        let (mut bytes, mut at) = (self.0.lock().unwrap(), offset as usize);
+        for buf in bufs {
+            bytes[at..at + buf.len()].copy_from_slice(buf);
+            at += buf.len();
+        }
+        Ok(())
+    }
+
+    fn flush(&self) -> Result<()> {
+        Ok(())
+    }
+}
+
 /// What a power cut leaves of writes that were not flushed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Loss {
@@ -109,9 +151,9 @@ fn recover(image: &Image, device: &dyn BlockDevice, bytes: &[u8]) {
 }
 
 fn recovered(image: &Image, bytes: &[u8]) -> Vec<u8> {
-    let device = MemoryDevice::from_bytes(bytes);
+    let device = Bytes::new(bytes);
     recover(image, &device, bytes);
-    device.to_bytes()
+    device.0.into_inner().unwrap()
 }
 
 fn recovered_by_e2fsck(image: &Image, bytes: &[u8]) -> Vec<u8> {
@@ -179,7 +221,8 @@ fn cut_everywhere(setup: &Setup, sizes: Sizes, seed: u64, steps: usize, e2fsck_o
     let (mut cuts, mut checked, mut open) = (0, 0, 0);
     tape.cuts(|flushed, pending, durable, last_flush| {
         for loss in LOSSES {
-            if pending.is_empty() && loss != Loss::Nothing {
+            let is_same = pending.is_empty() && loss != Loss::Nothing;
+            if is_same || !is_thorough() && random.one_in(2) {
                 continue;
             }
             let bytes = survivors(flushed, pending, loss, &mut random);
@@ -206,7 +249,7 @@ fn a_power_cut_anywhere_leaves_a_prefix() {
     let kinds =
         [(&V3, Sizes::ROOMY), (&PLAIN, Sizes::ROOMY), (&V3, Sizes::SMALL_MAP), (&EXT3, Sizes::SMALL_MAP)];
     for (setup, sizes) in kinds {
-        for seed in seeds(2) {
+        for seed in seeds(1) {
             let (_, checked) = cut_everywhere(setup, sizes, seed, 40, 60);
             assert!(checked > 0);
         }
@@ -222,7 +265,9 @@ fn a_power_cut_in_recovery() {
         let mut random = Random::new(5);
         let crashed = {
             let mut last = Vec::new();
-            tape.cuts(|flushed, pending, ..| last = survivors(flushed, pending, Loss::Nothing, &mut random));
+            tape.cuts(|flushed, pending, _, _| {
+                last = survivors(flushed, pending, Loss::Nothing, &mut random)
+            });
             last
         };
         let expected = recovered(&image, &crashed);
@@ -231,7 +276,7 @@ fn a_power_cut_in_recovery() {
         let requests = recorder.requests.into_inner().unwrap();
         let tape = Tape { start: crashed, requests, durable: Vec::new(), model: tape.model };
         let mut cuts = 0;
-        tape.cuts(|flushed, pending, ..| {
+        tape.cuts(|flushed, pending, _, _| {
             for loss in LOSSES {
                 let again = recovered(&image, &survivors(flushed, pending, loss, &mut random));
                 let differs = again.chunks(1024).zip(expected.chunks(1024)).position(|(a, b)| a != b);
@@ -261,11 +306,12 @@ fn a_missing_flush_would_be_found() {
     let mut torn = 0;
     tape.cuts(|flushed, pending, durable, _| {
         let bytes = survivors(flushed, pending, Loss::Requests, &mut random);
-        let device = MemoryDevice::from_bytes(&bytes);
+        let device = Bytes(Mutex::new(bytes));
         let mut map = image.journal_map();
         let recovery = journal::recover(&device, &mut map, &image.geometry(), &mut [0; 16384]);
-        torn +=
-            u32::from(recovery.is_err() || tape.model.find_state(&device.to_bytes(), durable, 0).is_none());
+        torn += u32::from(
+            recovery.is_err() || tape.model.find_state(&device.0.lock().unwrap(), durable, 0).is_none(),
+        );
     });
     assert!(torn > 0, "cuts that find nothing prove nothing");
 }

@@ -18,7 +18,7 @@ impl<M: Memory> Writer<M> {
     /// Brings all blocks home and moves the tail, after a `sync`. Durable with the next flush.
     pub(super) fn checkpoint(&mut self, map: &RwLock<LogMap<M>>, tail: Tail) -> Result<()> {
         self.check_running()?;
-        assert!(self.durable == self.recorded && self.descriptor.is_none(), "LW-3: synced before");
+        assert!(self.durable == self.recorded && self.since.is_none(), "LW-3: synced before");
         let empty = self.placement.live() == 0;
         if empty && tail == Tail::AtHead {
             return Ok(());

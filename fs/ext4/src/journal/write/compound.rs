@@ -178,11 +178,10 @@ impl<M: Memory> Writer<M> {
         self.or_abort(flushed)
     }
 
-    /// Closes the compound, if there is one, with its commit block.
+    /// Closes the compound, if one is open, with its commit block; one of an empty commit has nothing else.
     fn record(&mut self, map: &RwLock<LogMap<M>>, now: Timestamp) -> Result<()> {
         self.check_running()?;
-        if self.descriptor.is_none() && map.read().revoked_len() == 0 {
-            self.since = None;
+        if self.since.is_none() {
             return Ok(());
         }
         let closed = self.close_compound(&map.read(), now);

@@ -3,7 +3,8 @@
 //! Who calls it: the mount that writes. Whom it calls: `writer`, `log_map`, the device below.
 
 use super::super::format::{MAGIC_BYTES, Tid};
-use super::super::{Geometry, JournalMap, RecoveryMark};
+use super::super::mount_state::MountState;
+use super::super::{Geometry, JournalMap, RecoveryMark, check_device};
 use super::compound::LoggedBlock;
 use super::log_map::{LogMap, Logged};
 use super::writer::{Form, Tail, Writer};
@@ -60,7 +61,9 @@ impl<M: Memory> JournaledDevice<M> {
         memory: [M; 2],
         mark: &mut dyn RecoveryMark,
     ) -> Result<JournaledDevice<M>> {
-        super::super::check_device(&*base, geometry)?;
+        check_device(&*base, geometry)?;
+        // Of this only that the journal is inside.
+        MountState::read(&*base)?;
         let (writer, map) = Writer::open(Arc::clone(&base), runs, geometry, form, memory, mark)?;
         let block_size = u64::from(geometry.block_size_bytes);
         Ok(JournaledDevice { base, block_size, map: RwLock::new(map), writer: Mutex::new(writer) })

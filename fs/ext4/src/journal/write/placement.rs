@@ -125,9 +125,9 @@ mod tests {
             assert!(empty.need(max) < empty.free() && empty.need(max + 1) >= empty.free(), "{len} {tags}");
             for before in 0..max {
                 let mut placement = empty;
-                (0..before).for_each(|_| drop(placement.place()));
+                (0..before).for_each(|_| _ = placement.place());
                 let (need, free) = (placement.need(max - before), placement.free());
-                (before..max).for_each(|_| drop(placement.place()));
+                (before..max).for_each(|_| _ = placement.place());
                 assert_eq!(free - placement.free(), need, "{len} {tags} {before}");
             }
         }

@@ -81,7 +81,7 @@ pub(super) struct Writer<M> {
     pub(super) running: Tid,
     pub(super) recorded: Tid,
     pub(super) durable: Tid,
-    /// When the first commit went into the running compound.
+    /// When the first commit went into the running compound; `None` when none is open.
     pub(super) since: Option<Timestamp>,
     /// Times of commit blocks never go back, which would look like blocks of an earlier time.
     pub(super) last_time: Timestamp,
