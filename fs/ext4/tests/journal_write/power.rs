@@ -249,7 +249,7 @@ fn a_power_cut_anywhere_leaves_a_prefix() {
     let kinds =
         [(&V3, Sizes::ROOMY), (&PLAIN, Sizes::ROOMY), (&V3, Sizes::SMALL_MAP), (&EXT3, Sizes::SMALL_MAP)];
     for (setup, sizes) in kinds {
-        for seed in seeds(1) {
+        for seed in seeds(2) {
             let (_, checked) = cut_everywhere(setup, sizes, seed, 40, 60);
             assert!(checked > 0);
         }
@@ -295,13 +295,18 @@ fn a_power_cut_in_recovery() {
 fn a_missing_flush_would_be_found() {
     let image = PLAIN.image();
     let mut tape = record(&PLAIN, &image, Sizes::ROOMY, 0, 40);
-    // Flushes are asked for in the order: blocks, record. Without the first of each pair, blocks and record are in one bag.
-    let mut nth = 0;
     tape.durable.clear();
-    tape.requests.retain(|request| {
-        nth += u32::from(matches!(request, Request::Flush));
-        !matches!(request, Request::Flush) || nth % 2 == 0
-    });
+    let is_commit = |request: Option<&Request>| {
+        let begins = [0xC0, 0x3B, 0x39, 0x98, 0, 0, 0, 2];
+        matches!(request, Some(Request::Write(_, bytes)) if bytes.starts_with(&begins))
+    };
+    let all = std::mem::take(&mut tape.requests);
+    let kept = all
+        .iter()
+        .enumerate()
+        .filter(|(at, request)| !matches!(request, Request::Flush) || !is_commit(all.get(at + 1)));
+    tape.requests = kept.map(|(_, request)| request.clone()).collect();
+    assert!(tape.requests.len() < all.len());
     let mut random = Random::new(1);
     let mut torn = 0;
     tape.cuts(|flushed, pending, durable, _| {
