@@ -42,22 +42,59 @@ const WIDE_V2: Form = Form { checksums: Checksums::V2, block_numbers: BlockNumbe
 const WIDE_V3: Form = Form { checksums: Checksums::V3, block_numbers: BlockNumbers::Bits64 };
 const NARROW_V2: Form = Form { checksums: Checksums::V2, block_numbers: BlockNumbers::Bits32 };
 
-const EXT3: Setup = Setup { options: &["-t", "ext3"], block_size: 1024, form: NARROW };
-const PLAIN: Setup =
-    Setup { options: &["-t", "ext4", "-O", "^metadata_csum,^64bit"], block_size: 1024, form: NARROW };
-const V3: Setup =
-    Setup { options: &["-t", "ext4", "-O", "metadata_csum,64bit"], block_size: 1024, form: WIDE_V3 };
+const EXT3: Setup = Setup { options: &["-t", "ext3"], block_size: 1024, form: NARROW, log_blocks: 1024 };
+const PLAIN: Setup = Setup {
+    options: &["-t", "ext4", "-O", "^metadata_csum,^64bit"],
+    block_size: 1024,
+    form: NARROW,
+    log_blocks: 1024,
+};
+const V3: Setup = Setup {
+    options: &["-t", "ext4", "-O", "metadata_csum,64bit"],
+    block_size: 1024,
+    form: WIDE_V3,
+    log_blocks: 1024,
+};
+
+/// The kernel takes no journal of less than 1024 blocks, e2fsck does.
+const SHORT: Setup = Setup { log_blocks: 96, ..PLAIN };
+const SHORT_V3: Setup = Setup { log_blocks: 96, ..V3 };
 
 const SETUPS: &[Setup] = &[
     EXT3,
     PLAIN,
     V3,
-    Setup { options: &["-t", "ext3"], block_size: 4096, form: NARROW },
-    Setup { options: &["-t", "ext4", "-O", "^metadata_csum,64bit"], block_size: 2048, form: WIDE },
-    Setup { options: &["-t", "ext4", "-O", "metadata_csum,^64bit"], block_size: 2048, form: NARROW_V3 },
-    Setup { options: &["-t", "ext4", "-O", "metadata_csum,64bit"], block_size: 4096, form: WIDE_V3 },
-    Setup { options: &["-t", "ext4", "-O", "metadata_csum,64bit"], block_size: 4096, form: WIDE_V2 },
-    Setup { options: &["-t", "ext4", "-O", "metadata_csum,^64bit"], block_size: 1024, form: NARROW_V2 },
+    Setup { options: &["-t", "ext3"], block_size: 4096, form: NARROW, log_blocks: 1024 },
+    Setup {
+        options: &["-t", "ext4", "-O", "^metadata_csum,64bit"],
+        block_size: 2048,
+        form: WIDE,
+        log_blocks: 1024,
+    },
+    Setup {
+        options: &["-t", "ext4", "-O", "metadata_csum,^64bit"],
+        block_size: 2048,
+        form: NARROW_V3,
+        log_blocks: 1024,
+    },
+    Setup {
+        options: &["-t", "ext4", "-O", "metadata_csum,64bit"],
+        block_size: 4096,
+        form: WIDE_V3,
+        log_blocks: 1024,
+    },
+    Setup {
+        options: &["-t", "ext4", "-O", "metadata_csum,64bit"],
+        block_size: 4096,
+        form: WIDE_V2,
+        log_blocks: 1024,
+    },
+    Setup {
+        options: &["-t", "ext4", "-O", "metadata_csum,^64bit"],
+        block_size: 1024,
+        form: NARROW_V2,
+        log_blocks: 1024,
+    },
 ];
 
 /// Random transactions, a crash, and everybody's recovery.
@@ -69,6 +106,9 @@ fn everybody_replays_what_was_logged() {
         let base = Arc::new(MemoryDevice::from_bytes(&std::fs::read(&image.path).unwrap()));
         let mut scenario = Scenario::new(setup, &image, base.clone(), Sizes::ROOMY, seed);
         scenario.steps(60);
+        // Whatever was checkpointed just now, something is in the log.
+        scenario.commit(60, 0);
+        scenario.commit(9, 30);
         scenario.sync();
         std::fs::write(&image.path, base.to_bytes()).unwrap();
         let recovery = oracle::check(&image);
@@ -101,7 +141,14 @@ fn the_open_transaction_is_read_and_not_replayed() {
 /// A small log goes around many times, a small map fills up, both beneath the same model.
 #[test]
 fn full_logs_full_maps_and_many_turns() {
-    for (setup, sizes) in [(&V3, Sizes::SMALL_MAP), (&PLAIN, Sizes::SMALL_MAP), (&EXT3, Sizes::ROOMY)] {
+    let kinds = [
+        (&V3, Sizes::SMALL_MAP),
+        (&PLAIN, Sizes::SMALL_MAP),
+        (&EXT3, Sizes::ROOMY),
+        (&SHORT, Sizes::ROOMY),
+        (&SHORT_V3, Sizes::ROOMY),
+    ];
+    for (setup, sizes) in kinds {
         for seed in seeds(2) {
             eprintln!("{setup:?} {sizes:?} seed {seed}");
             let image = setup.image();
@@ -173,6 +220,30 @@ fn the_kernel_and_we_take_turns() {
     }
 }
 
+/// A copy must not look like a block of the log.
+#[test]
+fn the_magic_is_escaped() {
+    let image = PLAIN.image();
+    let base = Arc::new(MemoryDevice::from_bytes(&std::fs::read(&image.path).unwrap()));
+    let scenario = Scenario::new(&PLAIN, &image, base.clone(), Sizes::ROOMY, 1);
+    let mut bytes = [7u8; 1024];
+    bytes[..12].copy_from_slice(&[0xC0, 0x3B, 0x39, 0x98, 0, 0, 0, 2, 0, 0, 0, 3]);
+    let block = LoggedBlock { home: 2600, bytes: &bytes };
+    scenario.device.commit([block].into_iter(), &[], scenario.now).unwrap();
+    scenario.device.sync(scenario.now).unwrap();
+    let (descriptor, copy) = (image.journal_byte(1) as usize, image.journal_byte(2) as usize);
+    let raw = base.to_bytes();
+    assert_eq!((&raw[copy..copy + 4], &raw[copy + 4..copy + 1024]), (&[0; 4][..], &bytes[4..]));
+    assert_eq!(raw[descriptor + 18..descriptor + 20], [0, 1 | 8], "escaped, last");
+    std::fs::write(&image.path, &raw).unwrap();
+    oracle::check(&image);
+    let (ours, _) = oracle::recover(&image, 65536);
+    assert!(oracle::bytes_of(&ours)[2600 * 1024..2601 * 1024] == bytes);
+    // Home by a checkpoint, it is itself again.
+    scenario.device.checkpoint(scenario.now).unwrap();
+    assert!(base.to_bytes()[2600 * 1024..2601 * 1024] == bytes);
+}
+
 /// Ids of transactions wrap around.
 #[test]
 fn ids_wrap() {
@@ -201,7 +272,7 @@ fn ids_wrap() {
 #[test]
 fn the_area_of_fast_commits_is_left_alone() {
     let options = &["-t", "ext4", "-O", "metadata_csum,64bit,fast_commit"];
-    let setup = Setup { options, block_size: 1024, form: WIDE_V3 };
+    let setup = Setup { options, block_size: 1024, form: WIDE_V3, log_blocks: 1024 };
     let image = setup.image_with_journal("size=2");
     let end = image.geometry().journal_blocks;
     let area: Vec<u64> = (end - 256..end).map(|block| image.journal_byte(block)).collect();

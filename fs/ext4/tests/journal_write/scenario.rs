@@ -9,6 +9,7 @@ use rumpcap_host::Result;
 use rumpcap_testing::seed::Random;
 use rumpcap_vfs::Timestamp;
 use std::io::{IoSlice, IoSliceMut};
+use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 /// Blocks of the images.
@@ -23,6 +24,8 @@ pub struct Setup {
     pub options: &'static [&'static str],
     pub block_size: usize,
     pub form: Form,
+    /// Blocks that the journal's super block lets be used, of 1024.
+    pub log_blocks: u32,
 }
 
 impl Setup {
@@ -39,6 +42,10 @@ impl Setup {
         let image = Image::new(&options, &blocks.to_string());
         let said = image.debugfs(&format!("testb {FIRST} {CELLS}\n"));
         assert!(!said.contains("marked in use"), "the blocks of the test are not free: {said}");
+        if self.log_blocks < 1024 {
+            let file = std::fs::OpenOptions::new().write(true).open(&image.path).unwrap();
+            file.write_all_at(&self.log_blocks.to_be_bytes(), image.journal_byte(0) + 16).unwrap();
+        }
         image
     }
 }
@@ -68,6 +75,10 @@ pub struct Scenario {
     /// The transaction of each commit, and the frees that are not durable.
     tids: Vec<Tid>,
     freed: Vec<(u64, Tid)>,
+    /// What was logged last: the blocks that are freed with most effect.
+    recent: Vec<u64>,
+    /// Whether the last step wrote data, which is not the journal's business.
+    pub wrote_data: bool,
     /// How many requests the device below has seen, where that is counted.
     requests: Box<dyn Fn() -> u64>,
 }
@@ -105,6 +116,8 @@ impl Scenario {
             version: 0,
             tids: Vec::new(),
             freed: Vec::new(),
+            recent: Vec::new(),
+            wrote_data: false,
             requests,
         })
     }
@@ -118,10 +131,12 @@ impl Scenario {
 
     pub fn try_step(&mut self) -> Result<()> {
         self.now.seconds += self.random.below(3) as i64;
-        match self.random.below(12) {
+        let step = self.random.below(14);
+        self.wrote_data = matches!(step, 2 | 12);
+        match step {
             0 => self.try_sync(),
             1 => self.device.checkpoint(self.now),
-            2 => self.try_write_data(),
+            2 | 12 => self.try_write_data(),
             3 => {
                 self.check_reads();
                 Ok(())
@@ -152,8 +167,10 @@ impl Scenario {
                 homes.push(home);
             }
         }
-        let pick = |random: &mut Random| FIRST + random.below(range);
-        let mut frees: Vec<u64> = (0..revoked).map(|_| pick(&mut self.random)).collect();
+        let mut frees: Vec<u64> = Vec::new();
+        if !self.recent.is_empty() {
+            frees.extend((0..revoked).map(|_| *self.random.pick(&self.recent)));
+        }
         frees.sort_unstable();
         frees.dedup();
         frees.retain(|home| !homes.contains(home) && matches!(self.model.get(*home), Cell::Logged(_)));
@@ -170,6 +187,7 @@ impl Scenario {
         };
         self.set_commit(&contents, &frees);
         self.freed.retain(|(home, _)| !contents.iter().any(|(logged, ..)| logged == home));
+        self.recent = contents.iter().map(|(home, ..)| *home).collect();
         self.freed.extend(frees.iter().map(|home| (*home, tid)));
         self.tids.push(tid);
         Ok(())
