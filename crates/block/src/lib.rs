@@ -33,3 +33,4 @@ pub use file::FileDevice;
 pub use memory::MemoryDevice;
 pub use overlay::Overlay;
 pub use slice::Slice;
+pub use vectors::{MAX_PIECES, ReadCursor};

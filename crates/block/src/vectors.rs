@@ -1,28 +1,28 @@
 //! Cursors over the segments of a request, that give it out in parts.
 //!
-//! Who calls it: devices that serve one request from several places. Memory: [`MAX_PIECES`] segments on the stack,
+//! Who calls it: devices that serve one request from several places, here and in file systems. Memory: [`MAX_PIECES`] segments on the stack,
 //! whatever the number of segments of the request; what does not fit is given by the next `take`.
 
 use arrayvec::ArrayVec;
 use std::io::{IoSlice, IoSliceMut};
 
 /// Segments in one part: 512 bytes of stack. A kernel's own requests have no more.
-pub(crate) const MAX_PIECES: usize = 32;
+pub const MAX_PIECES: usize = 32;
 
 /// Gives out the buffers of a read in parts.
-pub(crate) struct ReadCursor<'a, 'b> {
+pub struct ReadCursor<'a, 'b> {
     rest: std::slice::IterMut<'a, IoSliceMut<'b>>,
     current: &'a mut [u8],
 }
 
 impl<'a, 'b> ReadCursor<'a, 'b> {
     /// From the first byte on.
-    pub(crate) fn new(bufs: &'a mut [IoSliceMut<'b>]) -> Self {
+    pub fn new(bufs: &'a mut [IoSliceMut<'b>]) -> Self {
         ReadCursor { rest: bufs.iter_mut(), current: &mut [] }
     }
 
     /// The next bytes, at most `max_bytes`, and how many; 0 at the end or if none were asked for.
-    pub(crate) fn take(&mut self, max_bytes: usize) -> (ArrayVec<IoSliceMut<'a>, MAX_PIECES>, usize) {
+    pub fn take(&mut self, max_bytes: usize) -> (ArrayVec<IoSliceMut<'a>, MAX_PIECES>, usize) {
         let mut pieces = ArrayVec::new();
         let mut taken = 0;
         while taken < max_bytes && !pieces.is_full() {

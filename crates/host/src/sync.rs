@@ -58,6 +58,33 @@ impl<T> Mutex<T> {
     }
 }
 
+/// The guard of a lock that is shared with other readers.
+pub type ReadGuard<'a, T> = imp::RwLockReadGuard<'a, T>;
+
+/// The guard of a lock that is held alone.
+pub type WriteGuard<'a, T> = imp::RwLockWriteGuard<'a, T>;
+
+/// Many readers or one writer, without poisoning.
+#[derive(Default)]
+pub struct RwLock<T>(imp::RwLock<T>);
+
+impl<T> RwLock<T> {
+    /// A new, free lock around `value`.
+    pub fn new(value: T) -> Self {
+        RwLock(imp::RwLock::new(value))
+    }
+
+    /// Shares the lock with other readers; may sleep. Not twice in one thread: a writer may wait between.
+    pub fn read(&self) -> ReadGuard<'_, T> {
+        self.0.read().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    /// Takes the lock alone; may sleep.
+    pub fn write(&self) -> WriteGuard<'_, T> {
+        self.0.write().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}
+
 /// A condition variable.
 #[derive(Default)]
 pub struct Condvar(imp::Condvar);

@@ -20,9 +20,9 @@ pub(super) const TAIL_BYTES: usize = 4;
 /// Bytes of the UUID that follows a tag which does not say that it is the same as the last.
 pub(super) const UUID_BYTES: usize = 16;
 
-/// Id of a transaction. Counts up and wraps.
+/// Id of a transaction in the log. Counts up and wraps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Tid(pub(super) u32);
+pub struct Tid(pub(super) u32);
 
 impl Tid {
     /// The id of the transaction behind.
@@ -34,10 +34,15 @@ impl Tid {
     pub(super) fn since(self, first: Tid) -> u32 {
         self.0.wrapping_sub(first.0)
     }
+
+    /// Whether this is `other` or behind it; the two lie within half of all ids.
+    pub(super) fn is_at_least(self, other: Tid) -> bool {
+        self.since(other) < 1 << 31
+    }
 }
 
 /// What begins every block of the log.
-#[derive(FromBytes, Immutable, KnownLayout, Unaligned, Clone, Copy)]
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned, Clone, Copy)]
 #[repr(C)]
 pub(super) struct Header {
     pub(super) magic: U32,
@@ -56,6 +61,15 @@ pub(super) enum Kind {
 impl Header {
     pub(super) const SUPER_BLOCK_V1: u32 = 3;
     pub(super) const SUPER_BLOCK_V2: u32 = 4;
+
+    pub(super) fn new(kind: Kind, tid: Tid) -> Header {
+        let block_type: u32 = match kind {
+            Kind::Descriptor => 1,
+            Kind::Commit => 2,
+            Kind::Revoke => 5,
+        };
+        Header { magic: MAGIC.into(), block_type: block_type.into(), sequence: tid.0.into() }
+    }
 
     pub(super) fn kind(&self) -> Option<Kind> {
         match self.block_type.get() {
@@ -101,7 +115,7 @@ pub(super) struct SuperBlock {
 const _: () = assert!(size_of::<SuperBlock>() == SUPER_BLOCK_BYTES);
 
 /// What begins a commit block.
-#[derive(FromBytes, Immutable, KnownLayout, Unaligned)]
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 pub(super) struct CommitBlock {
     pub(super) header: Header,
@@ -183,6 +197,23 @@ impl Features {
         })
     }
 
+    /// Puts these features into `sb`, as those of a log that is written from now on: commits are synchronous.
+    ///
+    /// `checksum` is none of version 1, which nobody writes here.
+    pub(super) fn store(&self, sb: &mut SuperBlock) {
+        const CHANGED: u32 = INCOMPAT_64BIT | INCOMPAT_ASYNC_COMMIT | INCOMPAT_CSUM_V2 | INCOMPAT_CSUM_V3;
+        let (checksum, algorithm) = match self.checksum {
+            ChecksumVersion::None | ChecksumVersion::V1 => (0, 0),
+            ChecksumVersion::V2 => (INCOMPAT_CSUM_V2, CHECKSUM_TYPE_CRC32C),
+            ChecksumVersion::V3 => (INCOMPAT_CSUM_V3, CHECKSUM_TYPE_CRC32C),
+        };
+        let wide = if self.is_64bit { INCOMPAT_64BIT } else { 0 };
+        let kept = sb.feature_incompat.get() & !CHANGED;
+        sb.feature_incompat = (kept | INCOMPAT_REVOKE | checksum | wide).into();
+        sb.feature_compat = (sb.feature_compat.get() & !COMPAT_CHECKSUM).into();
+        sb.checksum_type = algorithm;
+    }
+
     fn checksum_version(sb: &SuperBlock, incompat: u32) -> Result<ChecksumVersion> {
         let v1 = sb.feature_compat.get() & COMPAT_CHECKSUM != 0;
         let version = match (v1, incompat & INCOMPAT_CSUM_V2 != 0, incompat & INCOMPAT_CSUM_V3 != 0) {
@@ -242,7 +273,7 @@ pub(super) struct Tag {
     pub(super) is_last: bool,
 }
 
-#[derive(FromBytes, Immutable, KnownLayout, Unaligned)]
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 struct RawTag {
     block: U32,
@@ -250,7 +281,7 @@ struct RawTag {
     flags: U16,
 }
 
-#[derive(FromBytes, Immutable, KnownLayout, Unaligned)]
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 struct RawTag3 {
     block: U32,
@@ -260,6 +291,31 @@ struct RawTag3 {
 }
 
 impl Tag {
+    /// Writes the tag into its [`Features::tag_bytes`] bytes; what has no field there is left as it is.
+    pub(super) fn store(&self, bytes: &mut [u8], features: &Features) {
+        let flags =
+            u16::from(self.is_escaped) | u16::from(self.has_same_uuid) << 1 | u16::from(self.is_last) << 3;
+        let (low, high) = (self.target as u32, (self.target >> 32) as u32);
+        let high = if features.is_64bit { high } else { 0 };
+        let stored = if features.checksum == ChecksumVersion::V3 {
+            RawTag3 {
+                block: low.into(),
+                flags: u32::from(flags).into(),
+                block_high: high.into(),
+                checksum: self.checksum.into(),
+            }
+            .write_to_prefix(bytes)
+            .is_ok()
+        } else {
+            let tag =
+                RawTag { block: low.into(), checksum: (self.checksum as u16).into(), flags: flags.into() };
+            let is_low_stored = tag.write_to_prefix(bytes).is_ok();
+            let rest = bytes.get_mut(size_of::<RawTag>()..).unwrap_or_default();
+            is_low_stored && (!features.is_64bit || U32::new(high).write_to_prefix(rest).is_ok())
+        };
+        debug_assert!(stored, "a tag passes its block");
+    }
+
     /// Reads a tag from its [`Features::tag_bytes`] bytes; `None` if there are fewer.
     pub(super) fn parse(bytes: &[u8], features: &Features) -> Option<Tag> {
         let (low, high, flags, checksum) = if features.checksum == ChecksumVersion::V3 {

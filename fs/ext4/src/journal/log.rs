@@ -136,6 +136,19 @@ impl<'a> Log<'a> {
         self.last.saturating_add(1)..self.super_block.max_len.get()
     }
 
+    pub(super) fn device(&self) -> &dyn BlockDevice {
+        self.device
+    }
+
+    pub(super) fn super_block(&self) -> &SuperBlock {
+        &self.super_block
+    }
+
+    /// The ring, without the blocks of fast commits.
+    pub(super) fn ring(&self) -> std::ops::Range<u32> {
+        self.first..self.last
+    }
+
     pub(super) fn features(&self) -> &Features {
         &self.features
     }
@@ -176,7 +189,7 @@ impl<'a> Log<'a> {
     }
 
     /// The block of the device that holds `block`, and how many blocks of the journal follow there, itself included.
-    fn locate(&mut self, block: LogBlock) -> Result<Run> {
+    pub(super) fn locate(&mut self, block: LogBlock) -> Result<Run> {
         let (from, run) = self.recent;
         if let Some(within) = block.0.checked_sub(from).filter(|within| *within < run.len_blocks) {
             return Ok(tail_of(run, within));
@@ -220,7 +233,7 @@ impl<'a> Log<'a> {
         while block < self.geometry.journal_blocks {
             let run = self.locate(LogBlock(block))?;
             block = block.saturating_add(run.len_blocks);
-            if let Some(last) = self.own_runs.last_mut().filter(|last| joins(last, run)) {
+            if let Some(last) = self.own_runs.last_mut().filter(|last| last.joins(run)) {
                 last.len_blocks = last.len_blocks.saturating_add(run.len_blocks);
             } else if self.own_runs.try_push(run).is_err() {
                 return Ok(());
@@ -269,8 +282,4 @@ fn tail_of(run: Run, within: u32) -> Run {
         first_block: run.first_block.saturating_add(u64::from(within)),
         len_blocks: run.len_blocks.saturating_sub(within),
     }
-}
-
-fn joins(last: &Run, next: Run) -> bool {
-    last.first_block.checked_add(u64::from(last.len_blocks)) == Some(next.first_block)
 }

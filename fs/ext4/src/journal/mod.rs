@@ -1,14 +1,18 @@
-//! Recovery of a JBD2 journal: brings a file system that was not unmounted cleanly to the state that a mounted
-//! kernel would show, in memory that does not grow with the journal.
+//! The JBD2 journal: recovery of a log, here, and the writing of one, in [`write`].
 //!
-//! Who calls it: mount, when the super block says that recovery is needed, with an overlay as the device. (A kernel that
-//! finds a log but not that mark throws the log away; so mount does not call then.) Whom it calls: the device and, for
-//! the place of the journal's blocks, the [`JournalMap`]. Pages of the kernel are not used, since recovery writes below
-//! them: what was read through pages before must be forgotten after.
+//! Recovery brings a file system that was not unmounted cleanly to the state that a mounted kernel would show, in
+//! memory that does not grow with the journal.
+//!
+//! Who calls it: mount, when the super block says that recovery is needed, with an overlay as the device, or the device
+//! itself if it is to be written to. (A kernel that finds a log but not that mark throws the log away; so mount does
+//! not call then.) Whom it calls: the device and, for the place of the journal's blocks, the [`JournalMap`]. Pages of
+//! the kernel are not used, since recovery writes below them: what was read through pages before must be forgotten
+//! after.
 //!
 //! In order, each a file: `mount_state` keeps what must outlive the replay · `log` opens the journal · `scan` finds
 //! the end of the log · `revoke` and `replay` go over it · `fast_commit` looks behind it · then the log is marked
-//! empty and the file system as recovered, in the overlay, so that recovering it again does nothing.
+//! empty and the file system as recovered, so that recovering it again does nothing. A flush lies between these steps: a
+//! recovery that is interrupted is begun again.
 //!
 //! Memory: the caller's scratch, [`MIN_SCRATCH_BYTES`] or more, and under 3 KiB of stack; no heap. Scratch is cut into a
 //! window for tags and records, a buffer for content, and the table of revoked blocks. Nothing of it must hold a
@@ -17,7 +21,7 @@
 //! Bounds: one walk passes over each block of the ring at most once; scan is one walk; each pass of replay two. Passes:
 //! see `revoke`.
 //!
-//! Failure: an error leaves the overlay with a part of the replay: it is to be thrown away.
+//! Failure: an error leaves a part of the replay: an overlay is to be thrown away, a device needs recovery as before.
 //!
 //! Source: the Linux kernel's documentation of the format; which damage ends the log and which is an error
 //! is as the kernel has it, see `scan`.
@@ -34,6 +38,10 @@ mod revoke;
 mod scan;
 mod tags;
 mod walk;
+pub mod write;
+
+pub use format::Tid;
+pub use mount_state::{MarkOnDevice, RecoveryMark};
 
 use copies::Copies;
 use log::Log;
@@ -50,6 +58,13 @@ pub struct Run {
     pub first_block: u64,
     /// How many, at least 1.
     pub len_blocks: u32,
+}
+
+impl Run {
+    /// Whether `next` lies directly behind this one.
+    fn joins(&self, next: Run) -> bool {
+        self.first_block.checked_add(u64::from(self.len_blocks)) == Some(next.first_block)
+    }
 }
 
 /// Where the blocks of the journal are: the block map of the journal's inode.
@@ -114,7 +129,7 @@ const MIN_BUFFER_BYTES: usize = 1024;
 /// More content than this at a time is no faster.
 const MAX_CONTENT_BYTES: usize = 64 * 1024;
 
-/// Replays the journal into `device`, which should be an overlay: it is written to.
+/// Replays the journal into `device`, which is written to: an overlay, or a device that is mounted for writing.
 ///
 /// Call it for a file system whose super block says that recovery is needed. Blocks in the host's reads and writes.
 ///
@@ -135,18 +150,24 @@ pub fn recover(
     if log.start().is_some() {
         replay_log(&mut log, scratch, &mut recovery)?;
     }
+    // A log that is marked empty while the mark "needs recovery" is gone: never the other way round.
+    device.flush()?;
     state.finish(device, recovery.journal_errno)?;
     device.flush()?;
     Ok(recovery)
 }
 
 fn check_arguments(device: &dyn BlockDevice, geometry: &Geometry, scratch: &[u8]) -> Result<()> {
+    if scratch.len() < MIN_SCRATCH_BYTES {
+        return Err(Error::InvalidInput { what: "scratch for a journal: too small" });
+    }
+    check_device(device, geometry)
+}
+
+fn check_device(device: &dyn BlockDevice, geometry: &Geometry) -> Result<()> {
     let size = geometry.block_size_bytes;
     if !size.is_power_of_two() || !(1024..=65536).contains(&size) {
         return Err(Error::InvalidInput { what: "block size" });
-    }
-    if scratch.len() < MIN_SCRATCH_BYTES {
-        return Err(Error::InvalidInput { what: "scratch for a journal: too small" });
     }
     if device.alignment_bytes() != 1 {
         return Err(Error::InvalidInput { what: "device for a journal: takes only aligned requests" });
@@ -172,6 +193,8 @@ fn replay_log(log: &mut Log<'_>, scratch: &mut [u8], recovery: &mut Recovery) ->
     recovery.revoke_records = extent.revoke_records;
     replay::replay(log, &mut window, &mut copies, &mut table, &extent, recovery)?;
     recovery.fast_commits = fast_commit::count(log, &mut window, extent.end)?;
+    // What was replayed must be durable before the log is forgotten: the device need not be an overlay.
+    log.device().flush()?;
     log.write_empty(extent.end.next())
 }
 

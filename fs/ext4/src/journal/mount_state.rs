@@ -39,6 +39,52 @@ struct Raw {
 
 const _: () = assert!(size_of::<Raw>() == 1024);
 
+/// Who keeps the super block of the file system up to date: it says there whether the journal must be replayed.
+///
+/// A log is only looked at where that mark is set; so it is durable before the log begins, and stays until the log
+/// is empty. The caller of both methods flushes.
+pub trait RecoveryMark {
+    /// Sets the mark. An error that was noted in the journal, not 0, is to be noted in the super block too: it is gone
+    /// from the journal after.
+    ///
+    /// # Errors
+    /// Whatever writing the super block gives.
+    fn set(&mut self, journal_errno: u32) -> Result<()>;
+
+    /// Takes the mark away.
+    ///
+    /// # Errors
+    /// Whatever writing the super block gives.
+    fn clear(&mut self) -> Result<()>;
+}
+
+/// The mark on a device itself, for an owner that has no super block in memory.
+pub struct MarkOnDevice<'a>(pub &'a dyn BlockDevice);
+
+impl RecoveryMark for MarkOnDevice<'_> {
+    fn set(&mut self, journal_errno: u32) -> Result<()> {
+        let mut raw = read(self.0)?;
+        raw.feature_incompat = (raw.feature_incompat.get() | INCOMPAT_NEEDS_RECOVERY).into();
+        raw.note(journal_errno);
+        write(self.0, raw)
+    }
+
+    fn clear(&mut self) -> Result<()> {
+        let mut raw = read(self.0)?;
+        raw.feature_incompat = (raw.feature_incompat.get() & !INCOMPAT_NEEDS_RECOVERY).into();
+        write(self.0, raw)
+    }
+}
+
+impl Raw {
+    /// Notes an error of the journal, if it is one.
+    fn note(&mut self, journal_errno: u32) {
+        if journal_errno != 0 {
+            self.state = (self.state.get() | STATE_ERRORS).into();
+        }
+    }
+}
+
 /// What is kept of the super block from before the replay.
 pub(super) struct MountState(Raw);
 
@@ -66,19 +112,21 @@ impl MountState {
             read => read?,
         };
         raw.errors = self.0.errors;
-        let mut state = raw.state.get() | self.0.state.get() & STATE_ERRORS;
-        if journal_errno != 0 {
-            state |= STATE_ERRORS;
-        }
-        raw.state = state.into();
+        raw.state = (raw.state.get() | self.0.state.get() & STATE_ERRORS).into();
+        raw.note(journal_errno);
         raw.feature_incompat = (raw.feature_incompat.get() & !INCOMPAT_NEEDS_RECOVERY).into();
-        if raw.feature_ro_compat.get() & RO_COMPAT_METADATA_CSUM != 0 {
-            let bytes = raw.as_bytes();
-            let summed = bytes.get(..bytes.len().saturating_sub(4)).unwrap_or_default();
-            raw.checksum = crc32c(!0, summed).into();
-        }
-        device.write_at(OFFSET, &mut [IoSlice::new(raw.as_bytes())])
+        write(device, raw)
     }
+}
+
+/// Writes the super block with its checksum, where it has one.
+fn write(device: &dyn BlockDevice, mut raw: Raw) -> Result<()> {
+    if raw.feature_ro_compat.get() & RO_COMPAT_METADATA_CSUM != 0 {
+        let bytes = raw.as_bytes();
+        let summed = bytes.get(..bytes.len().saturating_sub(4)).unwrap_or_default();
+        raw.checksum = crc32c(!0, summed).into();
+    }
+    device.write_at(OFFSET, &mut [IoSlice::new(raw.as_bytes())])
 }
 
 fn read(device: &dyn BlockDevice) -> Result<Raw> {
