@@ -82,5 +82,6 @@ fn dispatch(command: Command, session: &mut Session) -> Run {
         Command::Xattr(args) => xattr::run(session, &args),
         Command::Completions(args) => completions::run(session, &args),
         Command::Man(args) => man::run(session, &args),
+        Command::Mkfs(args) => mkfs::run(session, &args),
     }
 }

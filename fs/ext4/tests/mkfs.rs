@@ -226,6 +226,10 @@ fn block_sizes_and_features() {
             }
         }
     }
+    // Larger than the kernel's pages, and so than what it mounts on most machines.
+    for (block_size, mib) in [(8192, 100), (65_536, 900)] {
+        compare(&Case { block_size: Some(block_size), ..case(Kind::Ext4, mib * MIB) });
+    }
     let features = [
         "^resize_inode",
         "^has_journal",

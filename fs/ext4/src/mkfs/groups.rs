@@ -4,8 +4,9 @@
 //!
 //! Memory: a bitmap and a block of descriptors.
 
+use super::geometry::Geometry;
 use super::maker::Image;
-use super::placement::{Content, Run, Walk};
+use super::placement::{Content, Walk};
 use super::super_block::{self, Free};
 use crate::checksum::{crc16, crc32c};
 use crate::layout::{
@@ -141,58 +142,26 @@ impl<'i, 'd> Groups<'i, 'd> {
 
     /// Writes the bitmaps of `group`; its descriptor, without checksum.
     fn group(&mut self, group: u32, directories: u32) -> Result<RawGroup> {
-        let g = self.image.g;
-        let (raw, mut places) = (RawGroup::new_zeroed(), Places::default());
-        let mut raw = raw;
-        let (start, end) = (g.group_start(group), g.group_end(group));
-        self.bitmap.fill(0);
-        // Whether the group's own metadata alone say what is in use.
-        let mut follows = group + 1 < g.group_count && self.image.space.next_block <= start;
-        for run in Walk::of_group(&g, group) {
-            places.note(&run, group);
-            let (from, to) = (run.start.max(start), run.end().min(end));
-            if from < to {
-                set_bits(self.bitmap, (from - start) as usize, (to - start) as usize);
-                follows &= run.group == group;
-            }
-        }
-        let taken = self.image.space.next_block.clamp(start, end);
-        set_bits(self.bitmap, 0, (taken - start) as usize);
-        let len = (end - start) as usize;
-        let used: u32 = self.bitmap.iter().map(|byte| byte.count_ones()).sum();
-        let blocks_free = len as u32 - used;
-        self.free.blocks += u64::from(blocks_free);
-        let bits = self.bitmap.len() * 8;
-        set_bits(self.bitmap, len, bits);
-
-        let has_flags = g.features.has_group_checksums();
-        let has_long = g.desc_size as usize >= GROUP_LONG_BYTES;
-        raw.block_bitmap_lo.set(places.block_bitmap as u32);
-        raw.inode_bitmap_lo.set(places.inode_bitmap as u32);
-        raw.inode_table_lo.set(places.inode_table as u32);
-        raw.free_blocks_lo.set(blocks_free as u16);
+        let places = Places::of(&self.image.g, group);
+        let mut raw = RawGroup::new_zeroed();
+        places.put(&mut raw);
         raw.used_directories_lo.set(directories as u16);
-        if has_long {
-            raw.block_bitmap_hi.set((places.block_bitmap >> 32) as u32);
-            raw.inode_bitmap_hi.set((places.inode_bitmap >> 32) as u32);
-            raw.inode_table_hi.set((places.inode_table >> 32) as u32);
-        }
+        let has_flags = self.image.g.features.has_group_checksums();
+        let follows = self.fill_block_bitmap(group);
+        let blocks_free = self.count_free_blocks(group);
+        raw.free_blocks_lo.set(blocks_free as u16);
         let mut flags = 0;
         if has_flags && follows {
             flags |= BLOCK_UNINIT;
         } else {
-            let sum = self.image.bitmap_checksum(&self.bitmap[..g.blocks_per_group as usize / 8]);
+            let sum = self.image.bitmap_checksum(self.bitmap, self.image.g.blocks_per_group);
             raw.block_bitmap_checksum_lo.set(sum as u16);
-            if has_long {
-                raw.block_bitmap_checksum_hi.set((sum >> 16) as u16);
-            }
-            self.image.blocks.put(self.image.device, places.block_bitmap << g.block_log, self.bitmap)?;
+            raw.block_bitmap_checksum_hi.set((sum >> 16) as u16);
+            let at = places.block_bitmap << self.image.g.block_log;
+            self.image.blocks.put(self.image.device, at, self.bitmap)?;
         }
-
-        let first = u64::from(group) * u64::from(g.inodes_per_group) + 1;
-        let inodes = u64::from(self.image.space.next_inode).saturating_sub(first);
-        let inodes = inodes.min(u64::from(g.inodes_per_group)) as u32;
-        let inodes_free = g.inodes_per_group - inodes;
+        let inodes = self.fill_inode_bitmap(group);
+        let inodes_free = self.image.g.inodes_per_group - inodes;
         self.free.inodes += inodes_free;
         raw.free_inodes_lo.set(inodes_free as u16);
         if has_flags {
@@ -201,21 +170,59 @@ impl<'i, 'd> Groups<'i, 'd> {
         if has_flags && inodes == 0 {
             flags |= GROUP_INODE_UNINIT;
         } else {
-            self.bitmap.fill(0);
-            set_bits(self.bitmap, 0, inodes as usize);
-            set_bits(self.bitmap, g.inodes_per_group as usize, bits);
-            let sum = self.image.bitmap_checksum(&self.bitmap[..g.inodes_per_group as usize / 8]);
+            let sum = self.image.bitmap_checksum(self.bitmap, self.image.g.inodes_per_group);
             raw.inode_bitmap_checksum_lo.set(sum as u16);
-            if has_long {
-                raw.inode_bitmap_checksum_hi.set((sum >> 16) as u16);
-            }
-            self.image.inodes.put(self.image.device, places.inode_bitmap << g.block_log, self.bitmap)?;
+            raw.inode_bitmap_checksum_hi.set((sum >> 16) as u16);
+            let at = places.inode_bitmap << self.image.g.block_log;
+            self.image.inodes.put(self.image.device, at, self.bitmap)?;
         }
         if self.clear_table(places.inode_table, inodes)? && has_flags {
             flags |= INODE_ZEROED;
         }
         raw.flags.set(flags);
         Ok(raw)
+    }
+
+    /// Fills the bitmap with the blocks of `group` in use (MK-1). True if they follow from the group's own metadata; of the
+    /// last group they never do, for its bitmap says where it ends.
+    fn fill_block_bitmap(&mut self, group: u32) -> bool {
+        let g = &self.image.g;
+        let (start, end) = (g.group_start(group), g.group_end(group));
+        let next = self.image.space.next_block;
+        let mut follows = group + 1 < g.group_count && next <= start;
+        self.bitmap.fill(0);
+        for run in Walk::of_group(g, group) {
+            let (from, to) = (run.start.max(start), run.end().min(end));
+            if from < to {
+                set_bits(self.bitmap, (from - start) as usize, (to - start) as usize);
+                follows &= run.group == group;
+            }
+        }
+        set_bits(self.bitmap, 0, (next.clamp(start, end) - start) as usize);
+        follows
+    }
+
+    /// Counts what is free in the bitmap of `group`, and then sets the bits behind the group's end.
+    fn count_free_blocks(&mut self, group: u32) -> u32 {
+        let len = (self.image.g.group_end(group) - self.image.g.group_start(group)) as u32;
+        let used: u32 = self.bitmap.iter().map(|byte| byte.count_ones()).sum();
+        self.free.blocks += u64::from(len - used);
+        let bits = self.bitmap.len() * 8;
+        set_bits(self.bitmap, len as usize, bits);
+        len - used
+    }
+
+    /// Fills the bitmap with the inodes of `group` in use (MK-2); gives their number.
+    fn fill_inode_bitmap(&mut self, group: u32) -> u32 {
+        let per_group = self.image.g.inodes_per_group;
+        let first = u64::from(group) * u64::from(per_group) + 1;
+        let inodes = u64::from(self.image.space.next_inode).saturating_sub(first);
+        let inodes = inodes.min(u64::from(per_group)) as u32;
+        let bits = self.bitmap.len() * 8;
+        self.bitmap.fill(0);
+        set_bits(self.bitmap, 0, inodes as usize);
+        set_bits(self.bitmap, per_group as usize, bits);
+        inodes
     }
 
     /// Sees to it that the inode table at `table`, of which `inodes` are in use, holds nothing else as far as anybody looks. True if
@@ -262,22 +269,35 @@ struct Places {
 }
 
 impl Places {
-    fn note(&mut self, run: &Run, group: u32) {
-        if run.group != group {
-            return;
+    fn of(g: &Geometry, group: u32) -> Places {
+        let mut places = Places::default();
+        for run in Walk::of_group(g, group).filter(|run| run.group == group) {
+            match run.content {
+                Content::Super => {}
+                Content::BlockBitmap => places.block_bitmap = run.start,
+                Content::InodeBitmap => places.inode_bitmap = run.start,
+                Content::InodeTable => places.inode_table = run.start,
+            }
         }
-        match run.content {
-            Content::Super => {}
-            Content::BlockBitmap => self.block_bitmap = run.start,
-            Content::InodeBitmap => self.inode_bitmap = run.start,
-            Content::InodeTable => self.inode_table = run.start,
-        }
+        places
+    }
+
+    /// Writes them into a descriptor; of a short one the upper halves, which are 0, are cut off later.
+    fn put(&self, raw: &mut RawGroup) {
+        raw.block_bitmap_lo.set(self.block_bitmap as u32);
+        raw.block_bitmap_hi.set((self.block_bitmap >> 32) as u32);
+        raw.inode_bitmap_lo.set(self.inode_bitmap as u32);
+        raw.inode_bitmap_hi.set((self.inode_bitmap >> 32) as u32);
+        raw.inode_table_lo.set(self.inode_table as u32);
+        raw.inode_table_hi.set((self.inode_table >> 32) as u32);
     }
 }
 
 impl Image<'_> {
-    fn bitmap_checksum(&self, bytes: &[u8]) -> u32 {
-        if self.g.features.has_metadata_csum() { crc32c(self.csum_seed, bytes) } else { 0 }
+    /// Checksum of the first `bits` of a bitmap.
+    fn bitmap_checksum(&self, bitmap: &[u8], bits: u32) -> u32 {
+        let covered = &bitmap[..bits as usize / 8];
+        if self.g.features.has_metadata_csum() { crc32c(self.csum_seed, covered) } else { 0 }
     }
 
     /// Checksum of the descriptor of `group`, in which it is zero.

@@ -54,7 +54,7 @@ const LOST_FOUND_BYTES: u32 = 16 * 1024;
 const LOST_FOUND_BLOCKS_MAX: u32 = 12;
 /// A directory with a hash tree.
 const INDEX_FLAG: u32 = crate::layout::inode_flags::INDEX;
-/// Zeros for clearing.
+/// Zeros for clearing, and for the rest of a block, of which the largest has as many bytes.
 static ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
 /// Bytes at the beginning that older file systems and partition tables are known by.
 const WIPED_BYTES: u64 = 4096;
@@ -409,8 +409,10 @@ impl FileMaker<'_, '_> {
             let room = u64::from(taken.len) * block_size;
             let (piece, behind) = rest.split_at(rest.len().min(usize::try_from(room).unwrap_or(usize::MAX)));
             image.put_bytes(taken.start, piece)?;
+            // Always, so that the next file's blocks follow in the same request.
             let at = (taken.start << image.g.block_log) + piece.len() as u64;
-            image.clear_bytes(at, room - piece.len() as u64)?;
+            let rest_of_block = (room - piece.len() as u64) as usize;
+            image.blocks.put(image.device, at, &ZEROS[..rest_of_block])?;
             map.add(image, logical, taken.start, taken.len)?;
             logical += taken.len;
             rest = behind;

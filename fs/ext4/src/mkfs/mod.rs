@@ -15,7 +15,7 @@
 //! - MK-3 The super block is written last, behind a flush: what was cut off in the middle is no file system.
 //! - MK-4 The bytes depend on the options, the length and the calls alone: no clock, no random numbers, no host.
 //!
-//! Memory: buffers of a few blocks and [`STREAM_BYTES`], made by [`Maker::new`]; nothing grows with the file system, a file or a
+//! Memory: buffers of some blocks and [`STREAM_BYTES`], made by [`Maker::new`] and one at the end; nothing grows with the file system, a file or a
 //! directory. The one thing that arithmetic does not give, the directories of each group, is kept where it belongs on
 //! the device: in the group's descriptor.
 //!

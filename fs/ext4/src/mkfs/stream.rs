@@ -27,6 +27,9 @@ impl Stream {
 
     /// Puts `bytes` at byte `at` of the device.
     pub(super) fn put(&mut self, device: &dyn BlockDevice, at: u64, bytes: &[u8]) -> Result<()> {
+        if bytes.is_empty() {
+            return Ok(());
+        }
         if at != self.at + self.len as u64 || bytes.len() > self.buffer.len() - self.len {
             self.flush(device)?;
             self.at = at;
