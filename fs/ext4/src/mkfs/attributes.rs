@@ -171,7 +171,7 @@ mod tests {
         ];
         assert_eq!(place(&mut all, &mut inode, &mut block), Ok(true));
         assert_eq!(inode[..4], XATTR_MAGIC.to_le_bytes());
-        assert_eq!(&inode[4..24], b"\x01\x01\x58\0\0\0\0\0\x01\0\0\0\x50\0\x31\0a\0\0\0");
+        assert_eq!(&inode[4..24], b"\x01\x01\x58\0\0\0\0\0\x01\0\0\0\x31\0\x61\0a\0\0\0");
         assert_eq!(&block[824..1024], &big[..]);
         let mut huge = [Xattr { name: b"user.huge", value: &[0; 1000] }];
         let full = place(&mut huge, &mut [0; 96], &mut [0; 1024]);

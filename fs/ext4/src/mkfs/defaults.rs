@@ -138,7 +138,7 @@ impl Features {
     ///
     /// # Errors
     /// The first name that is none.
-    pub fn edited<'t>(mut self, list: &'t str) -> core::result::Result<Features, &'t str> {
+    pub fn edited(mut self, list: &str) -> core::result::Result<Features, &str> {
         for word in list.split([',', ' ']).filter(|word| !word.is_empty()) {
             if word == "none" {
                 self = Features::default();

@@ -126,7 +126,7 @@ impl Directory {
             return Err(Error::InvalidInput { what: "name of a file" });
         }
         entries.sort_unstable_by(|a, b| a.name.cmp(b.name));
-        if entries.array_windows().any(|[a, b]| a.name == b.name) {
+        if entries.iter().zip(entries.iter().skip(1)).any(|(a, b)| a.name == b.name) {
             return Err(Error::InvalidInput { what: "name that is twice in a directory" });
         }
         map.begin(id.seed);

@@ -76,8 +76,9 @@ impl Geometry {
     pub fn new(options: &Options, len_bytes: u64) -> Result<Geometry> {
         options.features.check_makeable()?;
         let mut g = Geometry::units(options, len_bytes)?;
-        let wanted = g.wanted_inodes(options, len_bytes)?;
-        while !g.fit_groups(wanted)? {}
+        let wanted = g.wanted_inodes(options)?;
+        let all_blocks = g.blocks_count;
+        while !g.fit_groups(wanted, all_blocks)? {}
         g.blocks_reserved = reserved_blocks(g.blocks_count, options.reserved_basis_points);
         g.choose_journal(options)?;
         placement::check(&g)?;
@@ -133,18 +134,11 @@ impl Geometry {
         })
     }
 
-    fn wanted_inodes(&self, options: &Options, len_bytes: u64) -> Result<u32> {
+    fn wanted_inodes(&self, options: &Options) -> Result<u32> {
         if let Some(inodes) = options.inodes {
             return Ok(inodes.max(FIRST_INODE + 1));
         }
-        let per_inode =
-            options.bytes_per_inode.unwrap_or(match len_bytes >> self.block_log << self.block_log {
-                n if n < 3 * MIB => 8192,
-                n if n < 512 * MIB => 4096,
-                n if n < 4 * MIB * MIB => 16_384,
-                n if n < 16 * MIB * MIB => 32_768,
-                _ => 65_536,
-            });
+        let per_inode = options.bytes_per_inode.unwrap_or_else(|| self.default_bytes_per_inode());
         if !(1024..=1 << 26).contains(&per_inode) {
             return invalid("bytes per inode: from 1024 to 67108864");
         }
@@ -152,9 +146,21 @@ impl Geometry {
         Ok(u32::try_from(inodes).unwrap_or(u32::MAX).max(FIRST_INODE + 1))
     }
 
-    /// Divides the blocks into groups; false if the last group had to go, or groups had to shrink, so that all is to be done
-    /// again. Ends: each round takes blocks away.
-    fn fit_groups(&mut self, wanted: u32) -> Result<bool> {
+    /// By the size of the file system, and not more than an inode for each block.
+    fn default_bytes_per_inode(&self) -> u32 {
+        let by_size = match self.blocks_count << self.block_log {
+            n if n < 3 * MIB => 8192,
+            n if n < 512 * MIB => 4096,
+            n if n < 4 * MIB * MIB => 16_384,
+            n if n < 16 * MIB * MIB => 32_768,
+            _ => 65_536,
+        };
+        by_size.max(self.block_size)
+    }
+
+    /// Divides the blocks into groups; false if the last group had to go, or groups had to shrink (then with all blocks of
+    /// the device again), so that all is to be done again. Ends: groups only shrink, and of one size few can go.
+    fn fit_groups(&mut self, wanted: u32, all_blocks: u64) -> Result<bool> {
         let blocks = self.blocks_count.checked_sub(self.first_data_block).filter(|&n| n > 0);
         let blocks = blocks.ok_or(Error::NoSpace { what: "blocks" })?;
         let groups = blocks.div_ceil(u64::from(self.blocks_per_group));
@@ -166,6 +172,7 @@ impl Geometry {
                 return invalid("number of inodes: more than the groups' bitmaps can hold");
             }
             self.blocks_per_group -= 8;
+            self.blocks_count = all_blocks;
             return Ok(false);
         }
         self.fit_inodes(wanted);

@@ -11,7 +11,7 @@ use rumpcap_host::Result;
 use std::io::IoSlice;
 
 /// Bytes gathered at most.
-pub const STREAM_BYTES: usize = 256 * 1024;
+pub const STREAM_BYTES: usize = 64 * 1024;
 
 /// Gathered writes.
 pub(super) struct Stream {

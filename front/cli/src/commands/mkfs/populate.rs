@@ -26,7 +26,7 @@ use std::path::{Path, PathBuf};
 
 const LOST_FOUND: &[u8] = b"lost+found";
 /// Bytes read at a time: a multiple of every size of a block.
-const CHUNK_BYTES: usize = 256 * 1024;
+const CHUNK_BYTES: usize = 64 * 1024;
 /// The longest list of names, and the longest value, that Linux gives.
 const XATTR_BYTES_MAX: usize = 64 * 1024;
 
