@@ -153,11 +153,11 @@ fn walk_with_failing_call(
     unreachable!("the walk ends")
 }
 
-/// Reads more than the kernel can keep.
+/// Reads more than the kernel can keep, and again, so that it is not taken for a scan that passes.
 fn evict_all(mount: &Mount) {
     let file = mount.open("/files/filler").expect("a large file");
     let mut buffer = [0; 4096];
-    for at in (0..1 << 20).step_by(4096) {
+    for at in (0..4).flat_map(|_| (0..1 << 18).step_by(4096)) {
         file.read_at(&mut buffer, at).expect("content");
     }
 }

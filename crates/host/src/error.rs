@@ -68,6 +68,11 @@ pub enum Error {
     },
     /// Name or content is encrypted and there is no key.
     Encrypted,
+    /// The file system is full; says of what.
+    NoSpace {
+        /// `blocks` or `inodes`.
+        what: &'static str,
+    },
     /// The host's device failed.
     Io {
         /// The host's errno, 0 if it gave none.
@@ -120,6 +125,7 @@ impl Error {
             Error::NotADirectory => 20,
             Error::IsADirectory => 21,
             Error::WrongType | Error::InvalidInput { .. } | Error::NotAFileSystem => 22,
+            Error::NoSpace { .. } => 28,
             Error::ReadOnly => 30,
             Error::Range { .. } => 34,
             Error::NameTooLong => 36,
@@ -149,6 +155,7 @@ impl fmt::Display for Error {
             Error::NoAttribute => f.write_str("no such extended attribute"),
             Error::Range { need } => write!(f, "buffer too small, {need} bytes needed"),
             Error::ReadOnly => f.write_str("opened read-only"),
+            Error::NoSpace { what } => write!(f, "no space left in the file system: too few {what}"),
             Error::Corrupt { what, at } => write!(f, "corrupt file system: {what} (at {at})"),
             Error::Checksum { what, at } => write!(f, "checksum mismatch: {what} (at {at})"),
             Error::NotAFileSystem => f.write_str("no known file system found"),

@@ -19,7 +19,7 @@ Addresses:
   IMAGE:PATH     PATH in it; always from the root, with or without a leading /
   IMAGE@N:PATH   PATH in the file system of partition N
 
-IMAGE is a file or a block device; it is never written. Of a disk image with partitions and no @N, the \
+IMAGE is a file or a block device; only mkfs writes to it. Of a disk image with partitions and no @N, the \
 only file system is used; if there are several, the command says which. IMAGE may itself contain : and @: \
 the longest reading that names an existing file counts.
 
@@ -34,7 +34,8 @@ Examples:
   rumpcap cat disk.img@2:/etc/os-release
   rumpcap --memory-limit 512k -v find disk.img -name '*.conf' -size +4k
   rumpcap cp -r disk.img:/home/me restored
-  rumpcap tar disk.img:/ | ssh backup 'cat > disk.tar'";
+  rumpcap tar disk.img:/ | ssh backup 'cat > disk.tar'
+  rumpcap mkfs -d rootfs new.img 2g";
 
 /// The whole command line.
 #[derive(Debug, Parser)]
@@ -142,6 +143,8 @@ pub enum Command {
     Top(top::TopArgs),
     /// Record the page accesses of a command; replay them under every policy and limit
     Trace(trace::TraceArgs),
+    /// Make an ext2, ext3 or ext4 file system, empty or filled from a directory
+    Mkfs(mkfs::MkfsArgs),
     /// Print a completion script for a shell
     Completions(completions::CompletionsArgs),
     /// Write the man pages into a directory

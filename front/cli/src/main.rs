@@ -96,5 +96,6 @@ fn dispatch(command: Command, session: &mut Session) -> Run {
         Command::Completions(args) => completions::run(session, &args),
         Command::Man(args) => man::run(session, &args),
         Command::Top(args) => top::run(session, &args),
+        Command::Mkfs(args) => mkfs::run(session, &args),
     }
 }

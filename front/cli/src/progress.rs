@@ -1,6 +1,6 @@
 //! [`Progress`]: a line on standard error, while that is a terminal, for work that may take long.
 //!
-//! Who calls it: `cp`, `tar`, `sha256`. Shows files, bytes, speed, and the kernel's memory against its limit.
+//! Who calls it: `cp`, `tar`, `sha256`, `mkfs`. Shows files, bytes, speed, and the kernel's memory against its limit.
 //! No thread: it draws when something is counted, at most ten times a second.
 
 use indicatif::{HumanBytes, ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -18,7 +18,8 @@ pub struct Progress {
 
 struct Drawn {
     bar: ProgressBar,
-    kernel: Kernel,
+    /// Whose memory is shown.
+    kernel: Option<Kernel>,
     files: u64,
     last: Instant,
 }
@@ -26,6 +27,15 @@ struct Drawn {
 impl Progress {
     /// A line, if standard error is a terminal and `other_output_on_terminal` does not write into it too.
     pub fn new(kernel: &Kernel, place: Place) -> Progress {
+        Progress::with(Some(kernel.clone()), place)
+    }
+
+    /// As [`Progress::new`], for work that needs no kernel.
+    pub fn plain(place: Place) -> Progress {
+        Progress::with(None, place)
+    }
+
+    fn with(kernel: Option<Kernel>, place: Place) -> Progress {
         if place == Place::Taken || !std::io::stderr().is_terminal() {
             return Progress { drawn: None };
         }
@@ -33,7 +43,7 @@ impl Progress {
         bar.set_style(
             ProgressStyle::with_template(TEMPLATE).unwrap_or_else(|_| ProgressStyle::default_spinner()),
         );
-        Progress { drawn: Some(Drawn { bar, kernel: kernel.clone(), files: 0, last: Instant::now() }) }
+        Progress { drawn: Some(Drawn { bar, kernel, files: 0, last: Instant::now() }) }
     }
 
     /// One more file.
@@ -72,13 +82,11 @@ impl Drawn {
             return;
         }
         self.last = Instant::now();
-        let report = self.kernel.memory_report();
-        self.bar.set_message(format!(
-            "{} files  memory {} of {}",
-            self.files,
-            HumanBytes(report.in_use_bytes),
-            HumanBytes(report.limit_bytes)
-        ));
+        let memory = self.kernel.as_ref().map(|kernel| {
+            let report = kernel.memory_report();
+            format!("  memory {} of {}", HumanBytes(report.in_use_bytes), HumanBytes(report.limit_bytes))
+        });
+        self.bar.set_message(format!("{} files{}", self.files, memory.unwrap_or_default()));
         self.bar.tick();
     }
 }

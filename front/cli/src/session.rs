@@ -201,6 +201,13 @@ impl Session {
         Ok(progress)
     }
 
+    /// As [`Session::progress`], for work that needs no kernel.
+    pub fn plain_progress(&mut self, place: Place) -> Progress {
+        let progress = Progress::plain(place);
+        self.bar = progress.bar();
+        progress
+    }
+
     /// The options that every command takes.
     pub fn options(&self) -> &GlobalArgs {
         &self.options

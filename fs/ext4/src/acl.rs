@@ -1,6 +1,6 @@
-//! POSIX ACLs: from the form on the device to the form in which `getxattr` gives them on Linux.
+//! POSIX ACLs: from the form on the device to the form in which `getxattr` gives them on Linux, and back.
 //!
-//! Who calls it: `xattr`. Pure functions, no memory beyond the caller's buffer.
+//! Who calls it: `xattr`, `mkfs`. Pure functions, no memory beyond the caller's buffer.
 //!
 //! Device, version 1: four bytes of version; then entries of tag and permissions (two bytes each), with an id of four
 //! bytes behind them for the tags that need one. `getxattr`, version 2: four bytes of version; then entries of eight
@@ -62,6 +62,44 @@ pub(crate) fn convert(buf: &mut [u8], device_len: usize) -> Result<(), Malformed
         put(buf, &mut to, id)?;
     }
     if to == len { Ok(()) } else { Err(Malformed) }
+}
+
+/// Length in bytes that the `getxattr` form `xattr` takes on the device.
+pub(crate) fn device_len(xattr: &[u8]) -> Result<usize, Malformed> {
+    let entries = xattr_entries(xattr)?;
+    let long = entries.filter(|entry| has_id(entry.0)).count().saturating_mul(LONG - SHORT);
+    let all = xattr.len().saturating_sub(HEAD) / LONG;
+    Ok(all.saturating_mul(SHORT).saturating_add(long).saturating_add(HEAD))
+}
+
+/// Converts the `getxattr` form `xattr` into the device's, which fills `to` ([`device_len`] bytes).
+pub(crate) fn to_device(xattr: &[u8], to: &mut [u8]) -> Result<(), Malformed> {
+    let mut at = 0;
+    put(to, &mut at, DEVICE_VERSION)?;
+    for (tag_and_permissions, id) in xattr_entries(xattr)? {
+        put(to, &mut at, tag_and_permissions)?;
+        if has_id(tag_and_permissions) {
+            put(to, &mut at, id)?;
+        }
+    }
+    if at == to.len() { Ok(()) } else { Err(Malformed) }
+}
+
+/// Whether entries with this tag keep an id on the device: those of a user, of a group.
+fn has_id(tag_and_permissions: u32) -> bool {
+    matches!(tag_and_permissions & 0xFFFF, 0x02 | 0x08)
+}
+
+/// The entries of the `getxattr` form: tag with permissions, and id.
+fn xattr_entries(xattr: &[u8]) -> Result<impl Iterator<Item = (u32, u32)> + '_, Malformed> {
+    let mut at = 0;
+    let (entries, rest) = xattr.get(HEAD..).ok_or(Malformed)?.as_chunks::<LONG>();
+    if take(xattr, &mut at)? != XATTR_VERSION || !rest.is_empty() {
+        return Err(Malformed);
+    }
+    Ok(entries
+        .iter()
+        .map(|&[t0, t1, p0, p1, id @ ..]| (u32::from_le_bytes([t0, t1, p0, p1]), u32::from_le_bytes(id))))
 }
 
 fn take(buf: &[u8], at: &mut usize) -> Result<u32, Malformed> {
@@ -152,6 +190,9 @@ mod tests {
             for (is_user, permissions, id) in entries {
                 add(if is_user { 2 } else { 8 }, permissions, Some(id));
             }
+            let mut back = vec![0; device_len(&expected).unwrap()];
+            prop_assert_eq!(to_device(&expected, &mut back), Ok(()));
+            prop_assert_eq!(&back, &device);
             prop_assert_eq!(converted(&device), Some(expected));
         }
     }

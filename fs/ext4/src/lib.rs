@@ -1,4 +1,4 @@
-//! ext2, ext3 and ext4, for reading.
+//! ext2, ext3 and ext4: reading them, and making new ones ([`mkfs`]).
 //!
 //! Who calls it: `vfs` through [`rumpcap_vfs::FileSystem`]; the kernel's API to mount and for [`Info`]. Whom it
 //! calls: `vm` for the pages of its device.
@@ -29,6 +29,7 @@ mod inode;
 pub mod journal;
 pub mod layout;
 mod map;
+pub mod mkfs;
 mod mount;
 pub mod node;
 mod region;

@@ -9,7 +9,7 @@
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
 mod area;
-mod name;
+pub(crate) mod name;
 mod value;
 
 use crate::Ext4;

@@ -10,6 +10,7 @@ pub mod head;
 pub mod info;
 pub mod ls;
 pub mod man;
+pub mod mkfs;
 pub mod readlink;
 pub mod sha256;
 pub mod stat;

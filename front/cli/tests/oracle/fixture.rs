@@ -88,7 +88,8 @@ pub fn mounted(test: &str) -> Option<Mounted> {
     Some(Mounted { image, root })
 }
 
-fn mount(image: &Path, root: &Path, options: &str) -> Result<(), String> {
+/// Mounts `image` at `root`.
+pub fn mount(image: &Path, root: &Path, options: &str) -> Result<(), String> {
     // Attaching loop devices in parallel makes losers of the race for a free one.
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
     let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(|e| e.into_inner());

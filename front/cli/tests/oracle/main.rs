@@ -11,6 +11,7 @@ mod exits;
 mod fixture;
 mod hostile;
 mod listing;
+mod mkfs;
 mod partitions;
 mod search;
 mod space;

@@ -50,6 +50,21 @@ use revoke::RevokeTable;
 use rumpcap_block::BlockDevice;
 use rumpcap_host::{Error, Result};
 use walk::Window;
+use zerocopy::FromZeros;
+
+/// The super block of a new, empty journal of `len_blocks`: nothing to replay, and no features yet; whoever mounts it
+/// for writing first sets those that suit the file system.
+pub(crate) fn new_super_block(block_size: u32, len_blocks: u32) -> [u8; format::SUPER_BLOCK_BYTES] {
+    let mut sb = format::SuperBlock::new_zeroed();
+    sb.magic.set(format::MAGIC);
+    sb.block_type.set(format::Header::SUPER_BLOCK_V2);
+    sb.block_size.set(block_size);
+    sb.max_len.set(len_blocks);
+    sb.first.set(1);
+    sb.sequence.set(1);
+    sb.users.set(1);
+    zerocopy::transmute!(sb)
+}
 
 /// Consecutive blocks of the device that hold consecutive blocks of the journal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
