@@ -1,11 +1,15 @@
-//! Recovery, and reads and writes of an overlay, take no memory of the heap.
+//! Recovery, reads and writes of an overlay, and writing a journal take no memory of the heap.
 #![allow(clippy::unwrap_used)]
 
-use rumpcap_block::{BlockDevice, FileDevice, Overlay};
-use rumpcap_ext4::journal::{self, Geometry, Run};
+use rumpcap_block::{BlockDevice, FileDevice, MemoryDevice, Overlay};
+use rumpcap_ext4::journal::write::{
+    BlockNumbers, Checksums, Form, INTERVAL_SECONDS, JournaledDevice, LoggedBlock,
+};
+use rumpcap_ext4::journal::{self, Geometry, MarkOnDevice, Run};
 use rumpcap_host::Result;
 use rumpcap_testing::counting::{self, CountingAllocator, Heap};
 use rumpcap_testing::tools;
+use rumpcap_vfs::Timestamp;
 use std::io::{IoSlice, IoSliceMut};
 use std::path::Path;
 use std::sync::Arc;
@@ -34,10 +38,11 @@ fn image(directory: &Path) -> (Arc<FileDevice>, Vec<u64>) {
 }
 
 #[test]
-fn recovery_and_overlay_take_no_heap() {
+fn recovery_overlay_and_writing_take_no_heap() {
     assert!(counting::is_installed());
     let directory = tempfile::tempdir().unwrap();
     let (base, blocks) = image(directory.path());
+    writing_a_journal_takes_no_heap(&base, &blocks);
     let (overlay, made) = counting::measure(|| Overlay::new(base, directory.path()).unwrap());
     let named = made.peak_bytes as usize - Overlay::MEMORY_BYTES;
     assert!(named < 256, "besides what it says, only the path of the directory: {named} bytes");
@@ -64,5 +69,41 @@ fn recovery_and_overlay_take_no_heap() {
             overlay.read_at(at + 8000, &mut bufs).unwrap();
         }
     });
+    assert_eq!(heap, NOTHING);
+}
+
+/// Commits, records, syncs, checkpoints and reads; `open` takes the memory that it is given.
+fn writing_a_journal_takes_no_heap(base: &FileDevice, blocks: &[u64]) {
+    let geometry = Geometry { block_size_bytes: 1024, blocks: 4096, journal_blocks: 1024 };
+    let mut map =
+        |logical: u32| -> Result<Run> { Ok(Run { first_block: blocks[logical as usize], len_blocks: 1 }) };
+    let mut bytes = vec![0; base.len_bytes() as usize];
+    base.read_at(0, &mut [IoSliceMut::new(&mut bytes)]).unwrap();
+    let device = Arc::new(MemoryDevice::from_bytes(&bytes));
+    journal::recover(&*device, &mut map, &geometry, &mut [0; 8192]).unwrap();
+
+    let form = Form { checksums: Checksums::V3, block_numbers: BlockNumbers::Bits64 };
+    let (memory, mut mark) = ([vec![0; 4000], vec![0; 4096]], MarkOnDevice(&*device));
+    let open =
+        || JournaledDevice::open(device.clone(), &mut map, &geometry, form, memory, &mut mark).unwrap();
+    let (journal, opened) = counting::measure(open);
+    assert_eq!(opened, NOTHING);
+
+    let content = [7u8; 1024];
+    let mut read = [0; 9000];
+    let ((), heap) = counting::measure(|| {
+        for round in 0..50u64 {
+            let now =
+                Timestamp { seconds: 1_700_000_000 + round as i64 * INTERVAL_SECONDS / 3, nanoseconds: 0 };
+            let homes = (0..40u32).map(|n| 2600 + (round * 17 + u64::from(n) * 3) % 400);
+            let logged = homes.map(|home| LoggedBlock { home, bytes: &content });
+            journal.commit(logged, &[2600 + round, 2700 + round], now).unwrap();
+            journal.read_at(2600 * 1024 + 77 * round, &mut [IoSliceMut::new(&mut read)]).unwrap();
+            if round % 7 == 0 {
+                journal.sync(now).unwrap();
+            }
+        }
+    });
+    assert!(journal.usage().checkpoints > 0);
     assert_eq!(heap, NOTHING);
 }

@@ -1,4 +1,4 @@
-//! The JBD2 journal: recovery of a log, here, and the writing of one, in [`write`].
+//! The JBD2 journal: recovery of a log, here, and the writing of one, in [`mod@write`].
 //!
 //! Recovery brings a file system that was not unmounted cleanly to the state that a mounted kernel would show, in
 //! memory that does not grow with the journal.

@@ -11,7 +11,8 @@ use rumpcap_host::Error;
 use rumpcap_testing::seed::Random;
 use std::sync::Arc;
 
-/// Runs a scenario until it fails; what there is then recovers to a state from the durable one on. Whether the fault was met.
+/// Runs a scenario until it fails; what there is then recovers to a state from the durable one on. Whether the fault
+/// was met.
 fn fail(image: &Image, setup: &crate::Setup, bytes: &[u8], fault: Fault, seed: u64, by_e2fsck: bool) -> bool {
     let memory = Arc::new(Bytes::new(bytes));
     let device = Arc::new(FaultInjector::new(memory.clone()));

@@ -106,14 +106,14 @@ fn everybody_replays_what_was_logged() {
         let base = Arc::new(MemoryDevice::from_bytes(&std::fs::read(&image.path).unwrap()));
         let mut scenario = Scenario::new(setup, &image, base.clone(), Sizes::ROOMY, seed);
         scenario.steps(60);
-        // Whatever was checkpointed just now, something is in the log.
+        // Whatever was checkpointed just now, 69 copies are in the log, and at most 30 are revoked.
         scenario.commit(60, 0);
         scenario.commit(9, 30);
         scenario.sync();
         std::fs::write(&image.path, base.to_bytes()).unwrap();
         let recovery = oracle::check(&image);
         eprintln!("{recovery:?}");
-        assert!(recovery.was_dirty && recovery.transactions > 0 && recovery.blocks_replayed > 50);
+        assert!(recovery.was_dirty && recovery.transactions > 0 && recovery.blocks_replayed >= 39);
         if can_mount() {
             oracle::check_against_kernel(&image);
         }

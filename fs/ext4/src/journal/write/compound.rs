@@ -2,8 +2,8 @@
 //!
 //! Who calls it: `device`, under the lock. See the header of the folder for when and why; LW-1, LW-2, LW-5.
 //!
-//! Layout: descriptor, copies, descriptor, copies ..., revoke blocks, commit block. A descriptor stays in the buffer, its place
-//! taken, until it is full or the compound is recorded; so small commits share one.
+//! Layout: descriptor, copies, descriptor, copies ..., revoke blocks, commit block. A descriptor stays in the buffer,
+//! its place taken, until it is full or the compound is recorded; so small commits share one.
 
 use super::super::format::{MAGIC_BYTES, Tid};
 use super::INTERVAL_SECONDS;

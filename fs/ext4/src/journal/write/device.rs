@@ -69,8 +69,8 @@ impl<M: Memory> JournaledDevice<M> {
         Ok(JournaledDevice { base, block_size, map: RwLock::new(map), writer: Mutex::new(writer) })
     }
 
-    /// Commits: `blocks`, each once, have new content, and the blocks `revoked`, none of them among the first, are free. Readers see all
-    /// of it when this returns; it survives a power cut when the transaction whose id this gives
+    /// Commits: `blocks`, each once, have new content, and the blocks `revoked`, none of them among the first, are
+    /// free. Readers see all of it when this returns; it survives a power cut when the transaction whose id this gives
     /// [is durable](JournaledDevice::is_durable), and then with all commits before it.
     ///
     /// # Errors
@@ -90,7 +90,8 @@ impl<M: Memory> JournaledDevice<M> {
         self.writer.lock().max_commit_blocks(&self.map.read())
     }
 
-    /// Closes the open transaction if it is older than [`INTERVAL_SECONDS`](super::INTERVAL_SECONDS). For a timer; `commit` does it too.
+    /// Closes the open transaction if it is older than [`INTERVAL_SECONDS`](super::INTERVAL_SECONDS). For a timer;
+    /// `commit` does it too.
     ///
     /// # Errors
     /// The error that aborted the journal.

@@ -2,12 +2,13 @@
 //!
 //! Who calls it: `device` for reads, `compound` to enter blocks, `checkpoint` in order of their homes.
 //!
-//! A sorted array in the owner's memory: the blocks of a request are found together, a checkpoint has its order, and no space
-//! is lost. A new block moves those behind it, which the bound of the journal's share of memory keeps short. In front
-//! of it stand the pieces of the journal's inode.
+//! A sorted array in the owner's memory: the blocks of a request are found together, a checkpoint has its order, and
+//! no space is lost. A new block moves those behind it, which the bound of the journal's share of memory keeps short.
+//! In front of it stand the pieces of the journal's inode.
 //!
-//! An entry is *logged*, or *revoked*: the running compound freed the block, and its record is yet to be written (LW-5).
-//! `insert` makes logged, `revoke` makes revoked, `forget_revoked` and `clear` remove. A revoked block is not found.
+//! An entry is *logged*, or *revoked*: the running compound freed the block, and its record is yet to be written
+//! (LW-5). `insert` makes logged, `revoke` makes revoked, `forget_revoked` and `clear` remove. A revoked block is not
+//! found.
 
 use super::super::Run;
 use super::super::log::LogBlock;

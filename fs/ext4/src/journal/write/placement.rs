@@ -1,11 +1,11 @@
 //! Where the next block of the log goes: the free part of the ring, and the room in the descriptor that is open.
 //!
-//! Who calls it: `compound`, twice for each commit, which places its blocks once to write them and once to enter them into
-//! the map; `writer`, to give back what a checkpoint freed. A few words, copied freely.
+//! Who calls it: `compound`, twice for each commit, which places its blocks once to write them and once to enter them
+//! into the map; `writer`, to give back what a checkpoint freed. A few words, copied freely.
 //!
-//! The ring, in order: `live` blocks from the tail to the head, the free ones, and `retired` ones, which a checkpoint left
-//! behind the tail, but whose new tail is not durable yet (LW-4). One block is always free, so that a full ring is
-//! not taken for an empty one.
+//! The ring, in order: `live` blocks from the tail to the head, the free ones, and `retired` ones, which a checkpoint
+//! left behind the tail, but whose new tail is not durable yet (LW-4). One block is always free, so that a full ring
+//! is not taken for an empty one.
 
 use super::super::log::LogBlock;
 use std::ops::Range;

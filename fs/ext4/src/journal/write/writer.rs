@@ -145,7 +145,7 @@ impl<M: Memory> Writer<M> {
         Ok((writer, map))
     }
 
-    /// Sets the mark, and only then lets the log begin.
+    /// Sets the mark, and only then lets the log begin: no tool ever sees a log without it.
     fn begin(&mut self, mark: &mut dyn RecoveryMark) -> Result<()> {
         mark.set(self.super_block.errno.get())?;
         self.base.flush()?;
@@ -154,8 +154,8 @@ impl<M: Memory> Writer<M> {
         self.write_super_block(Tail::AtHead)
     }
 
-    /// Puts the begin of the log and the id of the running transaction into the super block, and writes it. Its fields are all in
-    /// one sector.
+    /// Puts the begin of the log and the id of the running transaction into the super block, and writes it. Its fields
+    /// are all in one sector.
     pub(super) fn write_super_block(&mut self, tail: Tail) -> Result<()> {
         let start = match tail {
             Tail::AtHead => self.placement.head().0,
