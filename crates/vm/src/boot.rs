@@ -6,6 +6,7 @@
 //! turns, resident, a wait channel. The gate is entered holding none.
 
 use crate::counters::Counters;
+use crate::dirty::Devices;
 use crate::frames::Frames;
 use crate::gate::{Gate, Reservation};
 use crate::object::{ObjectId, Objects};
@@ -67,6 +68,8 @@ pub struct Vm {
     pub(crate) hungry: AtomicBool,
     pub(crate) callbacks: Mutex<Callbacks>,
     pub(crate) daemon: Mutex<Option<Pagedaemon>>,
+    /// Where dirty pages go.
+    pub(crate) devices: Mutex<Devices>,
     pub(crate) counters: Counters,
     pub(crate) trace: Option<Trace>,
     limited: bool,
@@ -107,6 +110,7 @@ impl Vm {
             hungry: AtomicBool::new(false),
             callbacks: Mutex::new(Callbacks::default()),
             daemon: Mutex::new(None),
+            devices: Mutex::new(Devices::default()),
             counters: Counters::default(),
             trace: options.trace,
             limited: options.limit_bytes.is_some(),
@@ -160,6 +164,9 @@ impl Vm {
             hits,
             device_reads: c.device_reads.load(Relaxed),
             device_read_bytes: c.device_read_bytes.load(Relaxed),
+            device_writes: c.device_writes.load(Relaxed),
+            device_write_bytes: c.device_write_bytes.load(Relaxed),
+            write_errors: c.write_errors.load(Relaxed),
             direct_read_bytes: c.direct_read_bytes.load(Relaxed),
             daemon_rounds: c.daemon_rounds.load(Relaxed),
             daemon_freed_caches: c.daemon_freed_caches.load(Relaxed),
@@ -191,13 +198,15 @@ impl Vm {
         report.evictions_direct = resident.evictions - resident.evictions_self - resident.evictions_daemon;
         resident.for_each_page(|frame| {
             let page = self.table.page(frame);
-            match (page.is_busy(), page.is_pinned()) {
-                (true, _) => report.pages_busy += 1,
-                (_, true) => report.pages_pinned += 1,
+            match (page.is_busy(), page.is_held(), page.is_dirty(), page.is_pinned()) {
+                (true, ..) => report.pages_busy += 1,
+                (_, true, ..) => report.pages_held += 1,
+                (_, _, true, _) => report.pages_dirty += 1,
+                (.., true) => report.pages_pinned += 1,
                 _ => report.pages_clean += 1,
             }
         });
-        let held = (report.pages_busy + report.pages_pinned) * page_size;
+        let held = (report.pages_busy + report.pages_pinned + report.pages_held) * page_size;
         report.wired_bytes = report.tables_bytes + report.pools_bytes + report.buffers_bytes + held;
     }
 }

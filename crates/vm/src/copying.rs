@@ -64,11 +64,16 @@ impl Copies {
     /// Whether a copy from `frame`, which its caller is about to evict, may be in progress (CO-1): then the eviction gives way.
     /// The caller holds the resident lock.
     pub(crate) fn is_announced(&self, frame: FrameNo) -> bool {
-        let announced = self.slots.iter().any(|slot| slot.frame.load(SeqCst) == frame.0);
+        let announced = self.is_being_copied(frame);
         if announced {
             self.gave_way.store(self.gave_way() + 1, Relaxed);
         }
         announced
+    }
+
+    /// Whether a copy from `frame`, which is BUSY now, is still in progress.
+    pub(crate) fn is_being_copied(&self, frame: FrameNo) -> bool {
+        self.slots.iter().any(|slot| slot.frame.load(SeqCst) == frame.0)
     }
 
     /// Evictions that gave way to a copy. If it is another number behind an attempt to evict than before it, the attempt may

@@ -6,7 +6,7 @@
 //! OB-1. An object's list holds exactly the pages whose identity names it.
 //! OB-2. An identity is used again only after 2^15 uses of its slot.
 //!
-//! Memory: 24 bytes an object, in the region.
+//! Memory: 28 bytes an object, in the region.
 
 use crate::list::{Link, List};
 
@@ -45,6 +45,8 @@ pub(crate) struct Object {
     next_free: Link,
     /// Nobody has it any more; it goes with the last of its pages.
     doomed: u32,
+    /// Pages that are dirty or being written.
+    pub(crate) dirty: u32,
 }
 
 /// The table of objects.

@@ -5,7 +5,8 @@
 //!
 //! A round, in order, ended as soon as the free target is met:
 //! 1. reclaim the caches of pools: empty slabs that were kept for reuse;
-//! 2. push out pages from the front of the queue, skipping pinned and busy ones, in bounded chunks;
+//! 2. push out pages from the front of the queue, skipping pinned and busy ones, in bounded chunks; if that is not enough,
+//!    write one run of dirty pages, and push out again;
 //! 3. reclaim callbacks, one each round, round robin: caches that give up items;
 //! 4. drain the pools: slabs that step 3 has emptied;
 //!
@@ -18,6 +19,7 @@
 //! Memory: the reserve, [`RESERVE_FRAMES`], which the gate never gives to anybody.
 
 use crate::boot::Vm;
+use crate::dirty::Dirty;
 use arrayvec::ArrayVec;
 use core::sync::atomic::Ordering::{Relaxed, SeqCst};
 use rumpcap_host::sync::{Arc, Condvar, Mutex};
@@ -139,6 +141,12 @@ impl Vm {
         let (in_flight, gave_way) = (self.in_flight.load(SeqCst), self.table.copies.gave_way());
         let mut frames = self.empty_slabs(&self.counters.daemon_freed_caches);
         if frames < self.free_target() {
+            let most = self.free_target() - frames;
+            let freed = u64::from(self.resident.lock().evict_to_free(&self.table, most as u32));
+            self.counters.daemon_freed_pages.fetch_add(freed, Relaxed);
+            frames += freed;
+        }
+        if frames < self.free_target() && self.clean_one_run(Dirty::Oldest) > 0 {
             let most = self.free_target() - frames;
             let freed = u64::from(self.resident.lock().evict_to_free(&self.table, most as u32));
             self.counters.daemon_freed_pages.fetch_add(freed, Relaxed);

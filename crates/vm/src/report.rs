@@ -29,6 +29,8 @@ pub struct MemoryReport {
     pub pages_clean: u64,
     /// Pages that must be written before they can be reclaimed.
     pub pages_dirty: u64,
+    /// Pages that a transaction has changed and not committed.
+    pub pages_held: u64,
     /// Pages under I/O.
     pub pages_busy: u64,
     /// Pages that an operation holds.
@@ -45,6 +47,12 @@ pub struct MemoryReport {
     pub read_ahead_pages: u64,
     /// Bytes read from devices straight into the callers' buffers.
     pub direct_read_bytes: u64,
+    /// Write requests to devices.
+    pub device_writes: u64,
+    /// Bytes given with them.
+    pub device_write_bytes: u64,
+    /// Of the requests, those that failed.
+    pub write_errors: u64,
     /// Pages evicted.
     pub evictions: u64,
     /// Of these, by the thread that wanted the frame.

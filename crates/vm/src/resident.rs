@@ -25,7 +25,7 @@ const SELF_RECYCLE_LOOKS: u32 = 2 * crate::gate::LARGEST;
 const EASY_FRAMES: u32 = 1024;
 
 pub(crate) struct Resident {
-    links: Table<PageLinks>,
+    pub(crate) links: Table<PageLinks>,
     pub(crate) objects: Objects,
     policy: Policy,
     free: List,
@@ -34,6 +34,10 @@ pub(crate) struct Resident {
     object_share: u32,
     /// Frames that hold pages.
     pages: u32,
+    /// Dirty pages, in the order in which they became so.
+    pub(crate) dirty: List,
+    /// Pages that are dirty or being written.
+    pub(crate) dirty_pages: u32,
     /// Frames that hold pages, or are wired.
     pub(crate) used: u32,
     pub(crate) most_used: u32,
@@ -58,6 +62,8 @@ impl Resident {
             fresh: 0,
             object_share,
             pages: 0,
+            dirty: List::default(),
+            dirty_pages: 0,
             used: 0,
             most_used: 0,
             evictions: 0,
@@ -123,7 +129,7 @@ impl Resident {
     }
 
     /// Takes a page that is FREE by now and out of the policy's queue out of hash and object (RE-2).
-    fn forget(&mut self, table: &PageTable, frame: u32) -> FrameNo {
+    pub(crate) fn forget(&mut self, table: &PageTable, frame: u32) -> FrameNo {
         let (object, _) = table.page(FrameNo(frame)).identity();
         table.remove(FrameNo(frame));
         let object = ObjectId(object);
@@ -163,7 +169,7 @@ impl Resident {
         wanted
     }
 
-    fn put_free(&mut self, frame: FrameNo) {
+    pub(crate) fn put_free(&mut self, frame: FrameNo) {
         self.free.push_back(&mut ByQueue(&mut self.links), frame.0);
         self.links[frame.slot()].set_place(Place::Free);
     }
@@ -227,7 +233,7 @@ impl Resident {
         match self.links[frame as usize].place() {
             Place::Fresh => frame >= self.fresh,
             Place::Free => true,
-            Place::Wired => false,
+            Place::Wired | Place::Dirty | Place::Writeback | Place::Held => false,
             Place::Main | Place::Small => {
                 if !table.try_evict(FrameNo(frame)) {
                     return false;
@@ -267,9 +273,35 @@ impl Resident {
     /// Frames that hold a page or may, for the report.
     pub(crate) fn for_each_page(&self, mut visit: impl FnMut(FrameNo)) {
         for (frame, links) in self.links.iter().enumerate().take(self.fresh as usize) {
-            if matches!(links.place(), Place::Main | Place::Small) {
+            if !matches!(links.place(), Place::Fresh | Place::Free | Place::Wired) {
                 visit(FrameNo(frame as u32));
             }
+        }
+    }
+
+    /// Frames below this number have been used, but for those that are wired.
+    pub(crate) fn fresh(&self) -> u32 {
+        self.fresh
+    }
+
+    /// Takes a page out of the policy's queue: it has a flag now, and is in a list of its own.
+    pub(crate) fn leave_policy(&mut self, table: &PageTable, frame: FrameNo) {
+        self.policy.remove(&mut view(&mut self.links, table), frame.0);
+    }
+
+    /// Gives a page that has no flag any more to the policy.
+    pub(crate) fn join_policy(&mut self, table: &PageTable, frame: FrameNo) {
+        let (object, index) = table.page(frame).identity();
+        let key = table.mix(object, index);
+        self.policy.insert(&mut view(&mut self.links, table), frame.0, key);
+    }
+
+    /// Frees a page if nobody holds it.
+    pub(crate) fn evict(&mut self, table: &PageTable, frame: FrameNo) {
+        if table.try_evict(frame) {
+            self.leave_policy(table, frame);
+            let frame = self.forget(table, frame.0);
+            self.put_free(frame);
         }
     }
 }
