@@ -45,7 +45,7 @@ pub use read_dir::{DirEntry, ReadDir};
 pub use rumpcap_block as block;
 pub use rumpcap_host::{Error, Result};
 pub use rumpcap_vfs::{FileKind, StatFs, Timestamp};
-pub use rumpcap_vm::{Daemon, MemoryReport, PolicyKind, Trace};
+pub use rumpcap_vm::{Daemon, MemoryReport, PolicyKind, PoolBytes, Trace};
 pub use walk::{Walk, WalkEntry, WalkError};
 
 /// The examples of the README, compiled with the documentation's.

@@ -9,17 +9,15 @@ use crate::counters::Counters;
 use crate::dirty::Devices;
 use crate::frames::Frames;
 use crate::gate::{Gate, Reservation};
-use crate::object::{ObjectId, Objects};
-use crate::page::PAGE_SIZE;
+use crate::object::{Content, ObjectId, Objects};
 use crate::page_table::PageTable;
 use crate::pagedaemon::{Callbacks, Pagedaemon, RESERVE_FRAMES};
 use crate::plan::{BOOT_CHARGE_BYTES, Plan};
 use crate::policy::{Policy, PolicyKind, Touch};
 use crate::region::Cutter;
-use crate::report::MemoryReport;
 use crate::resident::Resident;
 use crate::wait::BusyWait;
-use core::sync::atomic::Ordering::{Relaxed, Release};
+use core::sync::atomic::Ordering::Release;
 use rumpcap_host::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
 use rumpcap_host::sync::{Arc, Condvar, Mutex};
 use rumpcap_host::{Error, Result, memory};
@@ -72,7 +70,7 @@ pub struct Vm {
     pub(crate) devices: Mutex<Devices>,
     pub(crate) counters: Counters,
     pub(crate) trace: Option<Trace>,
-    limited: bool,
+    pub(crate) limited: bool,
 }
 
 // The charge for structures outside the region is honest (see `BOOT_CHARGE_BYTES`).
@@ -138,8 +136,12 @@ impl Vm {
     /// # Errors
     /// `NoMemory` when the table of objects is full.
     pub fn create_object(&self) -> Result<ObjectId> {
+        self.create_object_of(Content::Data)
+    }
+
+    pub(crate) fn create_object_of(&self, content: Content) -> Result<ObjectId> {
         let none = Error::NoMemory { what: "objects", need: 1, have: 0 };
-        self.resident.lock().objects.create().ok_or(none)
+        self.resident.lock().objects.create(content).ok_or(none)
     }
 
     /// Evicts an object's pages and gives its identity back. A page that somebody still holds stays until it is let go,
@@ -148,65 +150,5 @@ impl Vm {
         let mut resident = self.resident.lock();
         self.objects_destroyed.fetch_add(1, Release);
         resident.destroy(&self.table, object);
-    }
-
-    /// A picture of this memory.
-    pub fn report(&self) -> MemoryReport {
-        let (c, page, hits) = (&self.counters, PAGE_SIZE as u64, self.table.copies.hits());
-        let mut report = MemoryReport {
-            limit_bytes: self.plan.limit_bytes as u64,
-            limited: self.limited,
-            tables_bytes: (BOOT_CHARGE_BYTES + self.plan.tables_bytes()) as u64,
-            pools_bytes: c.pool_frames.load(Relaxed) * page,
-            buffers_bytes: c.buffer_frames.load(Relaxed) * page,
-            frames: self.plan.frames.into(),
-            lookups: c.misses.load(Relaxed) + hits,
-            hits,
-            device_reads: c.device_reads.load(Relaxed),
-            device_read_bytes: c.device_read_bytes.load(Relaxed),
-            device_writes: c.device_writes.load(Relaxed),
-            device_write_bytes: c.device_write_bytes.load(Relaxed),
-            write_errors: c.write_errors.load(Relaxed),
-            direct_read_bytes: c.direct_read_bytes.load(Relaxed),
-            daemon_rounds: c.daemon_rounds.load(Relaxed),
-            daemon_freed_caches: c.daemon_freed_caches.load(Relaxed),
-            daemon_freed_pages: c.daemon_freed_pages.load(Relaxed),
-            daemon_freed_callbacks: c.daemon_freed_callbacks.load(Relaxed),
-            daemon_freed_pools: c.daemon_freed_pools.load(Relaxed),
-            gate_entries: self.gate.entries.load(Relaxed),
-            gate_waits: self.gate.waits.load(Relaxed),
-            gate_longest_wait_ns: self.gate.longest_wait.get(),
-            frame_waits: c.frame_waits.load(Relaxed),
-            frame_longest_wait_ns: c.frame_longest_wait.get(),
-            busy_waits: c.busy_waits.load(Relaxed),
-            stuck: c.stuck.load(Relaxed),
-            ..MemoryReport::default()
-        };
-        self.report_pages(&mut report);
-        report
-    }
-
-    fn report_pages(&self, report: &mut MemoryReport) {
-        let resident = self.resident.lock();
-        let page_size = PAGE_SIZE as u64;
-        report.in_use_bytes = report.tables_bytes + u64::from(resident.used) * page_size;
-        report.peak_bytes = report.tables_bytes + u64::from(resident.most_used) * page_size;
-        report.frames_free = report.frames - u64::from(resident.used);
-        report.read_ahead_pages = resident.read_ahead;
-        report.evictions = resident.evictions;
-        report.evictions_self = resident.evictions_self;
-        report.evictions_direct = resident.evictions - resident.evictions_self - resident.evictions_daemon;
-        resident.for_each_page(|frame| {
-            let page = self.table.page(frame);
-            match (page.is_busy(), page.is_held(), page.is_dirty(), page.is_pinned()) {
-                (true, ..) => report.pages_busy += 1,
-                (_, true, ..) => report.pages_held += 1,
-                (_, _, true, _) => report.pages_dirty += 1,
-                (.., true) => report.pages_pinned += 1,
-                _ => report.pages_clean += 1,
-            }
-        });
-        let held = (report.pages_busy + report.pages_pinned + report.pages_held) * page_size;
-        report.wired_bytes = report.tables_bytes + report.pools_bytes + report.buffers_bytes + held;
     }
 }

@@ -22,8 +22,6 @@ pub(crate) struct Counters {
     pub(crate) daemon_freed_callbacks: AtomicU64,
     pub(crate) daemon_freed_pools: AtomicU64,
     pub(crate) stuck: AtomicU64,
-    pub(crate) pool_frames: AtomicU64,
-    pub(crate) buffer_frames: AtomicU64,
 }
 
 impl Counters {

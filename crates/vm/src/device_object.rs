@@ -7,7 +7,7 @@ use crate::boot::Vm;
 use crate::fault::{BusyPages, Pager, Wanted};
 use crate::frames::PageRef;
 use crate::gate::Reservation;
-use crate::object::ObjectId;
+use crate::object::{Content, ObjectId};
 use crate::page::{PAGE_SIZE, PageIndex};
 use core::sync::atomic::Ordering::Relaxed;
 use rumpcap_block::BlockDevice;
@@ -29,7 +29,7 @@ impl DeviceObject {
     /// # Errors
     /// `NoMemory` when the kernel has no object left.
     pub fn attach(vm: &Arc<Vm>, device: std::sync::Arc<dyn BlockDevice>) -> Result<DeviceObject> {
-        let (object, len_bytes) = (vm.create_object()?, device.len_bytes());
+        let (object, len_bytes) = (vm.create_object_of(Content::Metadata)?, device.len_bytes());
         Ok(DeviceObject { vm: vm.clone(), device, object, len_bytes })
     }
 

@@ -350,7 +350,7 @@ impl Resident {
 
     /// A page that is meant and that is dirty or being written, by somebody else.
     fn unfinished(&self, table: &PageTable, meant: Dirty) -> Option<FrameNo> {
-        let frames = (0..self.fresh()).map(FrameNo);
+        let frames = (0..self.touched()).map(FrameNo);
         let mut unfinished = frames.filter(|frame| {
             matches!(self.links[frame.slot()].place(), Place::Dirty | Place::Writeback)
                 && self.is_meant(table, *frame, meant)

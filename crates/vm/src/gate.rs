@@ -145,6 +145,11 @@ impl Gate {
         self.leave(frames);
     }
 
+    /// Operations that wait now.
+    pub(crate) fn waiting(&self) -> u32 {
+        (self.state.load(Relaxed) / WAITER) as u32
+    }
+
     /// Frames that nobody has a right to now.
     pub(crate) fn available(&self) -> u32 {
         self.state.load(Relaxed) as u32

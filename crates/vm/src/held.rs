@@ -66,6 +66,7 @@ impl HeldPages {
             resident.leave_policy(&vm.table, frame);
             resident.links[frame.slot()].set_place(Place::Held);
             self.list.push_back(&mut ByQueue(&mut resident.links), frame.0);
+            resident.held_pages += 1;
             vm.table.page(frame).set_held();
         }
         page.finish()
@@ -99,6 +100,7 @@ impl HeldPages {
     /// Lets all pages go: they are committed, and clean.
     pub fn release(&mut self) {
         let mut resident = self.vm.resident.lock();
+        resident.held_pages -= self.list.len();
         while let Some(frame) = self.list.pop_front(&mut ByQueue(&mut resident.links)) {
             let page = self.vm.table.page(FrameNo(frame));
             page.release();
@@ -113,6 +115,7 @@ impl HeldPages {
     /// Forgets the changes of all pages: whoever reads them next reads the device. Nobody else holds one.
     pub fn abandon(&mut self) {
         let mut resident = self.vm.resident.lock();
+        resident.held_pages -= self.list.len();
         while let Some(frame) = self.list.pop_front(&mut ByQueue(&mut resident.links)) {
             let frame = FrameNo(frame);
             self.vm.table.page(frame).release();

@@ -52,5 +52,5 @@ pub use page::{PAGE_SHIFT, PAGE_SIZE, PageIndex};
 pub use pagedaemon::Reclaim;
 pub use policy::PolicyKind;
 pub use pool::{ItemNo, MAX_SLABS, Pool};
-pub use report::MemoryReport;
+pub use report::{MemoryReport, PoolBytes};
 pub use wired::WiredRun;

@@ -35,6 +35,15 @@ impl ObjectId {
     }
 }
 
+/// What an object's pages hold, for the report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Content {
+    /// A file's data.
+    Data,
+    /// Blocks of a device.
+    Metadata,
+}
+
 /// One object.
 #[derive(zerocopy::FromZeros)]
 #[repr(C)]
@@ -44,9 +53,18 @@ pub(crate) struct Object {
     generation: u32,
     next_free: Link,
     /// Nobody has it any more; it goes with the last of its pages.
-    doomed: u32,
+    doomed: u16,
+    /// 1 for a device's object, whose pages are metadata.
+    metadata: u16,
     /// Pages that are dirty or being written.
     pub(crate) dirty: u32,
+}
+
+impl Object {
+    /// 1 for a page of metadata, 0 for one of data.
+    pub(crate) fn metadata_pages(&self) -> u32 {
+        self.metadata.into()
+    }
 }
 
 /// The table of objects.
@@ -64,7 +82,7 @@ impl Objects {
     }
 
     /// A new object without pages; `None` when all are in use.
-    pub(crate) fn create(&mut self) -> Option<ObjectId> {
+    pub(crate) fn create(&mut self, content: Content) -> Option<ObjectId> {
         let slot = match self.free.get() {
             Some(slot) => {
                 self.free = self.table[slot as usize].next_free;
@@ -78,13 +96,14 @@ impl Objects {
         };
         let object = &mut self.table[slot as usize];
         object.generation = (object.generation + 1) % GENERATIONS;
+        object.metadata = u16::from(content == Content::Metadata);
         Some(ObjectId::new(slot, object.generation))
     }
 
     /// Gives back an object: now, or with the last of the pages that somebody still holds.
     pub(crate) fn destroy(&mut self, id: ObjectId) {
         let object = self.get(id);
-        object.doomed = u32::from(object.pages.len() > 0);
+        object.doomed = u16::from(object.pages.len() > 0);
         if object.doomed == 0 {
             self.release(id);
         }

@@ -311,8 +311,10 @@ impl Page {
         self.state.load(Acquire) & BUSY != 0
     }
 
+    /// Whether nothing but pins keeps it.
     pub(crate) fn is_pinned(&self) -> bool {
-        self.state.load(Relaxed) & PINS != 0
+        let state = self.state.load(Relaxed);
+        state & PINS != 0 && state & (KEPT | WRITEBACK) == 0
     }
 
     pub(crate) fn is_checked(&self, unit: u32) -> bool {

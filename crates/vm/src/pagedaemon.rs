@@ -18,6 +18,9 @@
 //!
 //! Memory: the reserve, [`RESERVE_FRAMES`], which the gate never gives to anybody.
 
+#[cfg(all(test, feature = "tracing"))]
+mod events;
+
 use crate::boot::Vm;
 use crate::dirty::Dirty;
 use arrayvec::ArrayVec;
@@ -113,6 +116,43 @@ impl Drop for Pagedaemon {
     }
 }
 
+/// What a round did: items for `callbacks`, frames for the other steps.
+#[derive(Clone, Copy, Default)]
+struct Round {
+    caches: u64,
+    pages: u64,
+    callbacks: u64,
+    pools: u64,
+    hungry: bool,
+    waiters: u32,
+    stuck: bool,
+}
+
+impl Round {
+    fn frames(&self) -> u64 {
+        self.caches + self.pages + self.pools
+    }
+
+    /// PD-4. An event is told when all waiters have been woken and no lock of the kernel's memory is held but, in a kernel
+    /// without the daemon's thread, the daemon's own. Who listens must not use the same kernel. As long as nobody listens, it
+    /// costs a load and touches no heap.
+    #[cfg(feature = "tracing")]
+    fn tell(&self, round: u64) {
+        let &Round { caches, pages, callbacks, pools, hungry, waiters, stuck } = self;
+        if stuck {
+            tracing::warn!(
+                round,
+                waiters,
+                "the pagedaemon freed nothing, somebody waits and no I/O is in flight"
+            );
+        }
+        tracing::debug!(round, caches, pages, callbacks, pools, hungry, waiters, stuck, "pagedaemon");
+    }
+
+    #[cfg(not(feature = "tracing"))]
+    fn tell(&self, _: u64) {}
+}
+
 impl Vm {
     /// Registers a cache for step 1, 3 and 4. One too many is not asked, and keeps its memory.
     pub fn register_reclaim(&self, cache: Weak<dyn Reclaim>) {
@@ -137,34 +177,37 @@ impl Vm {
 
     /// One round of the daemon.
     pub(crate) fn daemon_round(&self) {
-        self.counters.daemon_rounds.fetch_add(1, Relaxed);
+        let number = self.counters.daemon_rounds.fetch_add(1, Relaxed) + 1;
         let (in_flight, gave_way) = (self.in_flight.load(SeqCst), self.table.copies.gave_way());
-        let mut frames = self.empty_slabs(&self.counters.daemon_freed_caches);
-        if frames < self.free_target() {
-            let most = self.free_target() - frames;
+        let caches = self.empty_slabs(&self.counters.daemon_freed_caches);
+        let mut round = Round { caches, ..Round::default() };
+        if round.frames() < self.free_target() {
+            let most = self.free_target() - round.frames();
+            round.pages = u64::from(self.resident.lock().evict_to_free(&self.table, most as u32));
+            self.counters.daemon_freed_pages.fetch_add(round.pages, Relaxed);
+        }
+        if round.frames() < self.free_target() && self.clean_one_run(Dirty::Oldest) > 0 {
+            let most = self.free_target() - round.frames();
             let freed = u64::from(self.resident.lock().evict_to_free(&self.table, most as u32));
             self.counters.daemon_freed_pages.fetch_add(freed, Relaxed);
-            frames += freed;
+            round.pages += freed;
         }
-        if frames < self.free_target() && self.clean_one_run(Dirty::Oldest) > 0 {
-            let most = self.free_target() - frames;
-            let freed = u64::from(self.resident.lock().evict_to_free(&self.table, most as u32));
-            self.counters.daemon_freed_pages.fetch_add(freed, Relaxed);
-            frames += freed;
+        if round.frames() < self.free_target() {
+            round.callbacks = self.next_callback().map_or(0, |cache| cache.reclaim());
+            self.counters.daemon_freed_callbacks.fetch_add(round.callbacks, Relaxed);
+            round.pools = self.empty_slabs(&self.counters.daemon_freed_pools);
         }
-        if frames < self.free_target() {
-            let items = self.next_callback().map_or(0, |cache| cache.reclaim());
-            self.counters.daemon_freed_callbacks.fetch_add(items, Relaxed);
-            frames += self.empty_slabs(&self.counters.daemon_freed_pools);
-        }
-        self.hungry.store(frames < self.free_target(), Relaxed);
-        let waiting = self.frame_waiters.load(SeqCst) > 0;
+        round.hungry = round.frames() < self.free_target();
+        self.hungry.store(round.hungry, Relaxed);
+        round.waiters = self.frame_waiters.load(SeqCst);
         let io = in_flight > 0 || self.in_flight.load(SeqCst) > 0;
         let ends_soon = io || self.table.copies.gave_way() != gave_way;
-        if frames == 0 && waiting && !ends_soon {
+        if round.frames() == 0 && round.waiters > 0 && !ends_soon {
+            round.stuck = true;
             self.counters.stuck.fetch_add(1, Relaxed);
         }
         self.wake_frame_waiters();
+        round.tell(number);
     }
 
     /// Frames that a round is to free: one run of pages, the most that an allocation takes at once.

@@ -62,6 +62,14 @@ impl View<'_> {
     }
 }
 
+/// How long a policy's queues are, in pages.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Queues {
+    pub(crate) small: u32,
+    pub(crate) main: u32,
+    pub(crate) ghosts: u32,
+}
+
 /// A policy at work.
 pub(crate) enum Policy {
     Lru(lru::Lru),
@@ -73,6 +81,14 @@ impl Policy {
         match kind {
             PolicyKind::Lru => Policy::Lru(lru::Lru::default()),
             PolicyKind::S3Fifo => Policy::S3Fifo(s3_fifo::S3Fifo::new(frames, ghosts)),
+        }
+    }
+
+    /// How long its queues are.
+    pub(crate) fn queues(&self) -> Queues {
+        match self {
+            Policy::Lru(lru) => lru.queues(),
+            Policy::S3Fifo(s3) => s3.queues(),
         }
     }
 

@@ -13,8 +13,9 @@ use crate::object::{ObjectId, Objects};
 use crate::page::{FrameNo, PageIndex};
 use crate::page_queue::{ByObject, ByQueue, PageLinks, Place};
 use crate::page_table::PageTable;
-use crate::policy::{Policy, Touch, View};
+use crate::policy::{Policy, Queues, Touch, View};
 use crate::region::Table;
+use crate::wired::WiredFor;
 
 /// Looks at this many pages of each queue for one of an object's own to recycle (F4, F6). It owns three quarters of them:
 /// that none of so many is its own and idle is rare, and then another's goes.
@@ -33,11 +34,17 @@ pub(crate) struct Resident {
     fresh: u32,
     object_share: u32,
     /// Frames that hold pages.
-    pages: u32,
     /// Dirty pages, in the order in which they became so.
     pub(crate) dirty: List,
     /// Pages that are dirty or being written.
     pub(crate) dirty_pages: u32,
+    /// Pages that transactions hold.
+    pub(crate) held_pages: u32,
+    pub(crate) pages: u32,
+    /// Of these, pages of devices.
+    pub(crate) metadata_pages: u32,
+    /// Frames that are wired, by what for.
+    pub(crate) wired: WiredFor,
     /// Frames that hold pages, or are wired.
     pub(crate) used: u32,
     pub(crate) most_used: u32,
@@ -64,6 +71,9 @@ impl Resident {
             pages: 0,
             dirty: List::default(),
             dirty_pages: 0,
+            held_pages: 0,
+            metadata_pages: 0,
+            wired: WiredFor::default(),
             used: 0,
             most_used: 0,
             evictions: 0,
@@ -133,7 +143,9 @@ impl Resident {
         let (object, _) = table.page(FrameNo(frame)).identity();
         table.remove(FrameNo(frame));
         let object = ObjectId(object);
-        self.objects.get(object).pages.remove(&mut ByObject(&mut self.links), frame);
+        let owner = self.objects.get(object);
+        owner.pages.remove(&mut ByObject(&mut self.links), frame);
+        self.metadata_pages -= owner.metadata_pages();
         self.objects.page_gone(object);
         self.pages -= 1;
         self.used -= 1;
@@ -155,7 +167,9 @@ impl Resident {
         self.pages += 1;
         touch.arrive(page, self.pages);
         table.insert(frame);
-        self.objects.get(object).pages.push_back(&mut ByObject(&mut self.links), frame.0);
+        let owner = self.objects.get(object);
+        owner.pages.push_back(&mut ByObject(&mut self.links), frame.0);
+        self.metadata_pages += owner.metadata_pages();
         self.policy.insert(&mut view(&mut self.links, table), frame.0, table.mix(object.0, index));
     }
 
@@ -270,18 +284,14 @@ impl Resident {
         self.used -= run;
     }
 
-    /// Frames that hold a page or may, for the report.
-    pub(crate) fn for_each_page(&self, mut visit: impl FnMut(FrameNo)) {
-        for (frame, links) in self.links.iter().enumerate().take(self.fresh as usize) {
-            if !matches!(links.place(), Place::Fresh | Place::Free | Place::Wired) {
-                visit(FrameNo(frame as u32));
-            }
-        }
+    /// Every page is in a frame below this number.
+    pub(crate) fn touched(&self) -> u32 {
+        self.fresh
     }
 
-    /// Frames below this number have been used, but for those that are wired.
-    pub(crate) fn fresh(&self) -> u32 {
-        self.fresh
+    /// How long the policy's queues are, for the report.
+    pub(crate) fn queues(&self) -> Queues {
+        self.policy.queues()
     }
 
     /// Takes a page out of the policy's queue: it has a flag now, and is in a list of its own.

@@ -7,8 +7,9 @@
 
 use crate::boot::Vm;
 use crate::page::{FrameNo, PAGE_SIZE};
+use crate::report::POOLS_MAX;
+use arrayvec::ArrayVec;
 use core::ops::{Deref, DerefMut};
-use core::sync::atomic::Ordering::Relaxed;
 use rumpcap_host::sync::Arc;
 use rumpcap_host::{Error, Result};
 
@@ -19,12 +20,36 @@ pub(crate) enum Use {
     Buffer,
 }
 
+/// Frames that are wired, by what for. Guarded by the resident lock.
+#[derive(Default)]
+pub(crate) struct WiredFor {
+    pub(crate) buffers: u32,
+    /// By the pools' names, in the order in which they came.
+    pub(crate) pools: ArrayVec<(&'static str, u32), POOLS_MAX>,
+}
+
+impl WiredFor {
+    /// The count that `what` belongs to. Pools that come when all names are taken count as the last.
+    fn count(&mut self, used_for: Use, what: &'static str) -> &mut u32 {
+        if used_for == Use::Buffer {
+            return &mut self.buffers;
+        }
+        let known = self.pools.iter().position(|(name, _)| *name == what);
+        let at = known.unwrap_or_else(|| {
+            let _ = self.pools.try_push((what, 0));
+            self.pools.len() - 1
+        });
+        &mut self.pools[at].1
+    }
+}
+
 /// Frames in a row, wired until dropped.
 pub struct WiredRun {
     vm: Arc<Vm>,
     first: FrameNo,
     frames: u32,
     used_for: Use,
+    what: &'static str,
 }
 
 impl WiredRun {
@@ -46,20 +71,15 @@ impl WiredRun {
 
     fn new(vm: &Arc<Vm>, frames: u32, what: &'static str, used_for: Use) -> Result<WiredRun> {
         vm.gate.try_wire(frames, what)?;
-        let Some(first) = vm.resident.lock().wire(&vm.table, frames) else {
+        let mut resident = vm.resident.lock();
+        let Some(first) = resident.wire(&vm.table, frames) else {
+            drop(resident);
             vm.gate.unwire(frames);
             return Err(Error::NoMemory { what, need: frames.into(), have: vm.gate.available().into() });
         };
-        let run = WiredRun { vm: vm.clone(), first, frames, used_for };
-        run.counter().fetch_add(frames.into(), Relaxed);
-        Ok(run)
-    }
-
-    fn counter(&self) -> &rumpcap_host::sync::atomic::AtomicU64 {
-        match self.used_for {
-            Use::Pool => &self.vm.counters.pool_frames,
-            Use::Buffer => &self.vm.counters.buffer_frames,
-        }
+        *resident.wired.count(used_for, what) += frames;
+        drop(resident);
+        Ok(WiredRun { vm: vm.clone(), first, frames, used_for, what })
     }
 
     /// How many frames.
@@ -85,8 +105,10 @@ impl DerefMut for WiredRun {
 
 impl Drop for WiredRun {
     fn drop(&mut self) {
-        self.counter().fetch_sub(self.frames.into(), Relaxed);
-        self.vm.resident.lock().unwire(self.first, self.frames);
+        let mut resident = self.vm.resident.lock();
+        *resident.wired.count(self.used_for, self.what) -= self.frames;
+        resident.unwire(self.first, self.frames);
+        drop(resident);
         self.vm.gate.unwire(self.frames);
         self.vm.frame_may_be_free();
     }

@@ -6,6 +6,7 @@ use crate::commands::*;
 use crate::units::{MemoryLimit, parse_memory_limit, parse_offset};
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use rumpcap::PolicyKind;
+use std::path::PathBuf;
 
 /// What the kernel gets when nobody says: far above what full speed needs, and little for any machine.
 const DEFAULT_MEMORY_LIMIT: &str = "8m";
@@ -66,6 +67,14 @@ pub struct GlobalArgs {
     /// Print the report to standard error for programs
     #[arg(long, global = true, value_name = "FORMAT", help_heading = "Kernel")]
     pub stats: Option<StatsFormat>,
+    /// Write a page with plots of the run into a file: memory, queue, I/O, waits over time
+    #[arg(long, global = true, value_name = "FILE.html", help_heading = "Kernel")]
+    pub report: Option<PathBuf>,
+    /// Print the kernel's events to standard error: a level, or `TARGET=LEVEL,...`; `debug` has every round of the pagedaemon
+    #[cfg(feature = "tracing")]
+    #[arg(long, global = true, value_name = "FILTER", env = "RUMPCAP_LOG", value_parser = crate::log::parse,
+        help_heading = "Kernel", hide_env_values = true)]
+    pub log: Option<crate::log::Filter>,
     /// Which page goes when memory is needed
     #[arg(long, global = true, value_name = "POLICY", default_value = "s3fifo", help_heading = "Kernel")]
     pub policy: Policy,
@@ -128,6 +137,8 @@ pub enum Command {
     Sha256(sha256::Sha256Args),
     /// Show extended attributes
     Xattr(xattr::XattrArgs),
+    /// Run another command and watch the kernel's memory meanwhile
+    Top(top::TopArgs),
     /// Print a completion script for a shell
     Completions(completions::CompletionsArgs),
     /// Write the man pages into a directory

@@ -19,9 +19,13 @@ mod glob;
 mod images;
 mod json;
 mod links;
+#[cfg(feature = "tracing")]
+mod log;
+mod messages;
 mod modes;
 mod outcome;
 mod output;
+mod page;
 mod pax;
 mod progress;
 mod quote;
@@ -31,17 +35,18 @@ mod target_dir;
 mod times;
 mod traverse;
 mod units;
+mod watch;
 
 use args::{Cli, Command};
 use clap::Parser;
 use outcome::{Run, Stop};
 use output::Output;
-use session::Session;
+use session::{Session, Surroundings};
 use std::io::Write;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let Cli { global, command } = Cli::parse();
+    let cli = Cli::parse();
     let out = match Output::stdout() {
         Ok(out) => out,
         Err(e) => {
@@ -49,16 +54,23 @@ fn main() -> ExitCode {
             return ExitCode::from(1);
         }
     };
-    let mut session = Session::new(global, out);
-    let mut end = dispatch(command, &mut session);
+    ExitCode::from(run(cli, out, Surroundings::default()))
+}
+
+/// Runs a command line to its end; gives its exit code.
+fn run(cli: Cli, out: Output, surroundings: Surroundings) -> u8 {
+    let Cli { global, command } = cli;
+    let mut session = Session::new(global, out, surroundings);
+    // What `top` runs is another command line, and begins by itself.
+    let begun = if matches!(command, Command::Top(_)) { Ok(()) } else { session.begin() };
+    let mut end = begun.and_then(|()| dispatch(command, &mut session));
     if matches!(end, Ok(()) | Err(Stop::Done)) {
         end = session.out.flush().map_err(Stop::from);
     }
     if let Err(Stop::Usage(message) | Stop::Fatal(message)) = &end {
         session.say(format_args!("{message}"));
     }
-    session.finish();
-    let code = outcome::exit_code(&end, session.failures());
+    let code = session.finish(end);
     session.out.discard();
     code
 }
@@ -82,5 +94,6 @@ fn dispatch(command: Command, session: &mut Session) -> Run {
         Command::Xattr(args) => xattr::run(session, &args),
         Command::Completions(args) => completions::run(session, &args),
         Command::Man(args) => man::run(session, &args),
+        Command::Top(args) => top::run(session, &args),
     }
 }

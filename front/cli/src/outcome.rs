@@ -4,7 +4,6 @@
 //! counted by [`crate::session::Session::fail`], and the command goes on.
 
 use std::io;
-use std::process::ExitCode;
 
 /// Why a command ends before its work is done.
 #[derive(Debug)]
@@ -15,6 +14,8 @@ pub enum Stop {
     Fatal(String),
     /// Whoever read the output has gone. Quiet; exit code 141, as a shell shows a death by `SIGPIPE`.
     BrokenPipe,
+    /// Another command was run: the exit code is its own.
+    Code(u8),
     /// The answer is complete before all was seen (`find -quit`).
     Done,
 }
@@ -63,13 +64,14 @@ pub fn plain(error: &io::Error) -> String {
 }
 
 /// The exit code for the end of a command with `failures` paths that failed.
-pub fn exit_code(end: &Run, failures: u64) -> ExitCode {
+pub fn exit_code(end: &Run, failures: u64) -> u8 {
     match end {
-        Err(Stop::Usage(_)) => ExitCode::from(2),
-        Err(Stop::Fatal(_)) => ExitCode::from(1),
-        Err(Stop::BrokenPipe) => ExitCode::from(BROKEN_PIPE_CODE),
-        Ok(()) | Err(Stop::Done) if failures > 0 => ExitCode::from(1),
-        Ok(()) | Err(Stop::Done) => ExitCode::SUCCESS,
+        Err(Stop::Usage(_)) => 2,
+        Err(Stop::Fatal(_)) => 1,
+        Err(Stop::BrokenPipe) => BROKEN_PIPE_CODE,
+        Err(Stop::Code(code)) => *code,
+        Ok(()) | Err(Stop::Done) if failures > 0 => 1,
+        Ok(()) | Err(Stop::Done) => 0,
     }
 }
 

@@ -28,6 +28,20 @@ impl Output {
         Ok(Output { writer, terminal: stdout.is_terminal() })
     }
 
+    /// A file or pipe in the place of standard output.
+    pub fn to(file: File) -> Output {
+        Output { writer: Some(BufWriter::with_capacity(BUFFER_BYTES, file)), terminal: false }
+    }
+
+    /// What it writes to, for who has a buffer of his own. Nothing must have been written here.
+    ///
+    /// # Errors
+    /// When the host has no descriptor left.
+    pub fn file(&self) -> io::Result<File> {
+        let gone = || io::Error::from(io::ErrorKind::BrokenPipe);
+        self.writer.as_ref().ok_or_else(gone)?.get_ref().try_clone()
+    }
+
     /// Whether a person looks at it.
     pub fn is_terminal(&self) -> bool {
         self.terminal

@@ -1,10 +1,10 @@
 //! The report on memory: for `-v` and `--stats`.
 //!
-//! Who calls it: `session`, `progress`.
+//! Who calls it: `session`, `page`.
 
 use crate::units::MemoryLimit;
 use rumpcap::MemoryReport;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 /// What is said at boot.
 pub fn boot_line(limit: MemoryLimit) -> String {
@@ -64,15 +64,23 @@ pub fn text(r: &MemoryReport) -> String {
 
 /// The report for programs: every figure under its name in the library.
 pub fn json(r: &MemoryReport) -> Value {
+    groups(r).into_iter().flat_map(|(_, figures)| figures).collect::<Map<_, _>>().into()
+}
+
+/// The same, by what it is about.
+pub fn groups(r: &MemoryReport) -> [(&'static str, Map<String, Value>); 5] {
+    let named = r.pools.iter().filter(|pool| !pool.name.is_empty());
+    let pools: Map<String, Value> = named.map(|pool| (pool.name.to_owned(), pool.bytes.into())).collect();
     let memory = json!({
         "limit_bytes": r.limit_bytes, "limited": r.limited, "in_use_bytes": r.in_use_bytes,
-        "peak_bytes": r.peak_bytes, "tables_bytes": r.tables_bytes, "pools_bytes": r.pools_bytes,
+        "peak_bytes": r.peak_bytes, "tables_bytes": r.tables_bytes, "pools_bytes": r.pools_bytes, "pools": pools,
         "buffers_bytes": r.buffers_bytes, "wired_bytes": r.wired_bytes,
     });
     let pages = json!({
         "frames": r.frames, "frames_free": r.frames_free, "pages_clean": r.pages_clean,
         "pages_dirty": r.pages_dirty, "pages_busy": r.pages_busy, "pages_pinned": r.pages_pinned,
-        "lookups": r.lookups, "hits": r.hits, "evictions": r.evictions,
+        "pages_metadata": r.pages_metadata, "queue_small": r.queue_small, "queue_main": r.queue_main,
+        "queue_ghosts": r.queue_ghosts, "lookups": r.lookups, "hits": r.hits, "evictions": r.evictions,
         "evictions_direct": r.evictions_direct, "evictions_self": r.evictions_self,
     });
     let device = json!({
@@ -85,15 +93,16 @@ pub fn json(r: &MemoryReport) -> Value {
         "daemon_freed_pools": r.daemon_freed_pools, "stuck": r.stuck,
     });
     let waits = json!({
-        "gate_entries": r.gate_entries, "gate_waits": r.gate_waits,
+        "gate_entries": r.gate_entries, "gate_waits": r.gate_waits, "gate_waiting": r.gate_waiting,
         "gate_longest_wait_ns": r.gate_longest_wait_ns, "frame_waits": r.frame_waits,
         "frame_longest_wait_ns": r.frame_longest_wait_ns, "busy_waits": r.busy_waits,
     });
-    let parts = [memory, pages, device, daemon, waits];
-    parts
-        .into_iter()
-        .filter_map(|part| part.as_object().cloned())
-        .flatten()
-        .collect::<serde_json::Map<_, _>>()
-        .into()
+    let figures = |group: Value| group.as_object().cloned().unwrap_or_default();
+    [
+        ("Memory", figures(memory)),
+        ("Pages", figures(pages)),
+        ("Devices", figures(device)),
+        ("Pagedaemon", figures(daemon)),
+        ("Waits", figures(waits)),
+    ]
 }

@@ -6,12 +6,15 @@
 use crate::address::{self, Address};
 use crate::args::{GlobalArgs, StatsFormat};
 use crate::images;
-use crate::outcome::{Run, Stop};
+use crate::messages::Messages;
+use crate::outcome::{self, Run, Stop};
 use crate::output::Output;
+use crate::page::{self, Page};
 use crate::progress::{Place, Progress};
 use crate::quote;
 use crate::report;
 use crate::units::MemoryLimit;
+use crate::watch::{Sampler, SharedHistory};
 use indicatif::ProgressBar;
 use rumpcap::{Kernel, Metadata, Mount};
 use std::ffi::OsStr;
@@ -28,6 +31,19 @@ pub struct Session {
     mounts: Vec<(PathBuf, Option<u32>, Mount)>,
     failures: u64,
     bar: Option<ProgressBar>,
+    messages: Messages,
+    history: Option<SharedHistory>,
+    sampler: Option<Sampler>,
+    page: Option<Page>,
+}
+
+/// Where a run takes place.
+#[derive(Default)]
+pub struct Surroundings {
+    /// Where its messages go.
+    pub messages: Messages,
+    /// Where pictures of its kernel's memory go, if somebody wants them.
+    pub history: Option<SharedHistory>,
 }
 
 /// A path in a mounted image.
@@ -43,8 +59,35 @@ pub struct Target {
 
 impl Session {
     /// A session that has not booted yet: a wrong command line needs no kernel.
-    pub fn new(options: GlobalArgs, out: Output) -> Session {
-        Session { out, options, kernel: None, mounts: Vec::new(), failures: 0, bar: None }
+    pub fn new(options: GlobalArgs, out: Output, surroundings: Surroundings) -> Session {
+        let Surroundings { messages, history } = surroundings;
+        let history = history.or_else(|| options.report.is_some().then(SharedHistory::default));
+        let (kernel, bar, sampler, page) = (None, None, None, None);
+        Session {
+            out,
+            options,
+            kernel,
+            mounts: Vec::new(),
+            failures: 0,
+            bar,
+            messages,
+            history,
+            sampler,
+            page,
+        }
+    }
+
+    /// Before the command begins: what would only fail at its end is tried now.
+    ///
+    /// # Errors
+    /// `Fatal` when the page of `--report` cannot be written where it is to be.
+    pub fn begin(&mut self) -> Run {
+        #[cfg(feature = "tracing")]
+        if let Some(filter) = &self.options.log {
+            crate::log::start(filter, self.messages.clone());
+        }
+        self.page = self.options.report.as_deref().map(Page::begin).transpose()?;
+        Ok(())
     }
 
     /// Names a path that failed and goes on.
@@ -56,7 +99,8 @@ impl Session {
     /// Says something on standard error.
     pub fn say(&mut self, message: std::fmt::Arguments<'_>) {
         // Nothing can be done when standard error itself fails.
-        let write = || drop(writeln!(std::io::stderr(), "rumpcap: {message}"));
+        let mut messages = self.messages.clone();
+        let mut write = || drop(writeln!(messages, "rumpcap: {message}"));
         match &self.bar {
             Some(bar) => bar.suspend(write),
             None => write(),
@@ -93,7 +137,8 @@ impl Session {
     /// Says what the file system has to say of itself (a journal that was replayed, errors that were recorded) to who looks, or asks
     /// with -v; scripts find it in `info`.
     fn warn_of(&mut self, image: &Path, mount: &Mount) {
-        if self.options.verbose == 0 && !std::io::stderr().is_terminal() {
+        let is_seen = matches!(self.messages, Messages::Stderr) && std::io::stderr().is_terminal();
+        if self.options.verbose == 0 && !is_seen {
             return;
         }
         let warnings = mount.info().map(|info| info.warnings).unwrap_or_default();
@@ -131,12 +176,16 @@ impl Session {
         if self.options.verbose > 0 {
             self.say(format_args!("{}", report::boot_line(self.options.memory_limit)));
         }
+        if let Some(history) = &self.history {
+            self.sampler = Some(Sampler::start(kernel.clone(), history.clone()));
+        }
         self.kernel = Some(kernel.clone());
         Ok(kernel)
     }
 
     /// A line of progress for work that may take long; messages are written around it.
     pub fn progress(&mut self, place: Place) -> Run<Progress> {
+        let place = if matches!(self.messages, Messages::Stderr) { place } else { Place::Taken };
         let progress = Progress::new(&self.kernel()?, place);
         self.bar = progress.bar();
         Ok(progress)
@@ -147,16 +196,46 @@ impl Session {
         &self.options
     }
 
-    /// Prints the report on memory, where it was asked for.
-    pub fn finish(&mut self) {
-        let Some(kernel) = self.kernel.take() else { return };
-        let picture = kernel.memory_report();
-        if self.options.verbose > 0 {
-            eprint!("{}", report::text(&picture));
+    /// Prints and writes the reports, where they were asked for; gives the exit code.
+    pub fn finish(&mut self, end: Run) -> u8 {
+        drop(self.sampler.take());
+        if let Some(kernel) = self.kernel.take() {
+            let picture = kernel.memory_report();
+            if self.options.verbose > 0 {
+                let _ = write!(self.messages, "{}", report::text(&picture));
+            }
+            if self.options.stats == Some(StatsFormat::Json) {
+                let _ = writeln!(self.messages, "{}", report::json(&picture));
+            }
         }
-        if self.options.stats == Some(StatsFormat::Json) {
-            eprintln!("{}", report::json(&picture));
+        let code = outcome::exit_code(&end, self.failures);
+        match self.write_page(&end, code) {
+            Ok(()) => code,
+            Err(Stop::Usage(message) | Stop::Fatal(message)) => {
+                self.say(format_args!("{message}"));
+                code.max(1)
+            }
+            Err(_) => code.max(1),
         }
+    }
+
+    fn write_page(&mut self, end: &Run, code: u8) -> Run {
+        let (Some(page), Some(history)) = (self.page.take(), &self.history) else { return Ok(()) };
+        let images =
+            self.mounts.iter().map(|(path, partition, mount)| page::Image::of(path, *partition, mount));
+        let message = match end {
+            Err(Stop::Usage(message) | Stop::Fatal(message)) => Some(message.clone()),
+            _ => None,
+        };
+        let run = page::Ran {
+            limit: self.options.memory_limit,
+            policy: self.options.policy,
+            images: images.collect(),
+            code,
+            failures: self.failures,
+            message,
+        };
+        page.write(&run, &history.lock())
     }
 }
 

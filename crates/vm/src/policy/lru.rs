@@ -1,6 +1,6 @@
 //! Exact least recently used, as the original's `vmpage_lruqueue`: one list, a hit moves its page to the back.
 
-use super::View;
+use super::{Queues, View};
 use crate::list::List;
 use crate::object::ObjectId;
 use crate::page::FrameNo;
@@ -12,6 +12,10 @@ pub(crate) struct Lru {
 }
 
 impl Lru {
+    pub(super) fn queues(&self) -> Queues {
+        Queues { main: self.queue.len(), ..Queues::default() }
+    }
+
     pub(super) fn insert(&mut self, view: &mut View<'_>, frame: u32) {
         self.queue.push_back(&mut ByQueue(view.links), frame);
         view.links[frame as usize].set_place(Place::Main);

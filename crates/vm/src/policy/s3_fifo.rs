@@ -10,7 +10,7 @@
 //! Source: Yang et al., "FIFO queues are all you need for cache eviction", SOSP 2023; Johnson and Shasha, "2Q", VLDB
 //! 1994. Memory: 8 bytes a ghost, one for each bucket of the page hash. Locks: the resident lock.
 
-use super::View;
+use super::{Queues, View};
 use crate::list::{Linked, List};
 use crate::object::ObjectId;
 use crate::page::FrameNo;
@@ -68,6 +68,11 @@ impl S3Fifo {
         assert!(ghosts.len().is_power_of_two());
         let (small, main) = (List::default(), List::default());
         S3Fifo { small, main, ghosts, departures: 0, memory: frames - frames / SMALL_SHARE }
+    }
+
+    pub(super) fn queues(&self) -> Queues {
+        let ghosts = self.departures.min(self.memory);
+        Queues { small: self.small.len(), main: self.main.len(), ghosts }
     }
 
     pub(super) fn insert(&mut self, view: &mut View<'_>, frame: u32, key: u64) {

@@ -14,5 +14,6 @@ pub mod readlink;
 pub mod sha256;
 pub mod stat;
 pub mod tar;
+pub mod top;
 pub mod tree;
 pub mod xattr;

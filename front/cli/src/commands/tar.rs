@@ -79,7 +79,7 @@ pub fn run(session: &mut Session, args: &TarArgs) -> Run {
     let progress = session.progress(Place::Free)?;
     let mut tar = Tar {
         args,
-        archive: Archive::new(output(args)?),
+        archive: Archive::new(output(session, args)?),
         accounts: Accounts::default(),
         links: LinkMap::default(),
         buffer: buffer(),
@@ -100,14 +100,11 @@ pub fn run(session: &mut Session, args: &TarArgs) -> Run {
     Ok(tar.archive.finish()?)
 }
 
-fn output(args: &TarArgs) -> Run<Box<dyn Write>> {
+fn output(session: &Session, args: &TarArgs) -> Run<Box<dyn Write>> {
     let file = match &args.output {
         Some(path) => std::fs::File::create(path)
             .map_err(|e| Stop::Fatal(format!("{}: {}", path.display(), plain(&e))))?,
-        None => {
-            let stdout = std::os::fd::AsFd::as_fd(&std::io::stdout()).try_clone_to_owned()?;
-            std::fs::File::from(stdout)
-        }
+        None => session.out.file()?,
     };
     Ok(Box::new(std::io::BufWriter::with_capacity(OUTPUT_BUFFER_BYTES, file)))
 }

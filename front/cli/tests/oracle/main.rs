@@ -1,6 +1,6 @@
 //! The command against GNU coreutils, findutils and tar on the same image, mounted by the kernel.
 //!
-//! Needs root and loop devices; without them each test says why it is skipped. `hostile` and `exits` need neither.
+//! Needs root and loop devices; without them each test says why it is skipped. `hostile`, `exits` and `watching` need neither.
 
 #![allow(clippy::unwrap_used, reason = "what prepares a test may panic")]
 
@@ -15,3 +15,4 @@ mod partitions;
 mod search;
 mod space;
 mod terminal;
+mod watching;
