@@ -6,6 +6,7 @@
 //! turns, resident, a wait channel. The gate is entered holding none.
 
 use crate::counters::Counters;
+use crate::dirty::Devices;
 use crate::frames::Frames;
 use crate::gate::{Gate, Reservation};
 use crate::object::{Content, ObjectId, Objects};
@@ -63,6 +64,8 @@ pub struct Vm {
     pub(crate) hungry: AtomicBool,
     pub(crate) callbacks: Mutex<Callbacks>,
     pub(crate) daemon: Mutex<Option<Pagedaemon>>,
+    /// Where dirty pages go.
+    pub(crate) devices: Mutex<Devices>,
     pub(crate) counters: Counters,
     pub(crate) trace: Option<Trace>,
     pub(crate) limited: bool,
@@ -103,6 +106,7 @@ impl Vm {
             hungry: AtomicBool::new(false),
             callbacks: Mutex::new(Callbacks::default()),
             daemon: Mutex::new(None),
+            devices: Mutex::new(Devices::default()),
             counters: Counters::default(),
             trace: options.trace,
             limited: options.limit_bytes.is_some(),

@@ -4,7 +4,7 @@
 //!
 //! A pin is a write to the page's own state word. Threads that hit the same pages would hand its cache line to and fro, which
 //! cost more than half of a copy of 4 KiB (docs/bench/hits.md). So a hit writes to a slot of the processor's own instead
-//! ("I copy from frame f"), and whoever evicts looks at all slots: an eviction reads 16 lines more, a hit shares nothing.
+//! ("I copy from frame f"), and whoever evicts looks at all slots: an eviction reads 14 lines more, a hit shares nothing.
 //!
 //! CO-1. A page that a slot names, and that was VALID after it did, is not evicted. Each side writes, then reads: the hit
 //! its slot, then the page's state; an eviction the state, then the slots. All four are sequentially consistent, so one of the two
@@ -18,8 +18,9 @@ use core::sync::atomic::Ordering::{Relaxed, Release, SeqCst};
 use rumpcap_host::sync::atomic::{AtomicU32, AtomicU64};
 use rumpcap_host::thread;
 
-/// Slots: one for each processor of a common host. With more, some share one, and who finds it taken pins the page.
-const SLOTS: usize = 16;
+/// Slots, as many as `Vm` has room for within its charge: one for each processor of a small host. With more, some share
+/// one, and who finds it taken pins the page.
+const SLOTS: usize = 14;
 
 /// No frame.
 const NONE: u32 = u32::MAX;
@@ -64,11 +65,16 @@ impl Copies {
     /// Whether a copy from `frame`, which its caller is about to evict, may be in progress (CO-1): then the eviction gives way.
     /// The caller holds the resident lock.
     pub(crate) fn is_announced(&self, frame: FrameNo) -> bool {
-        let announced = self.slots.iter().any(|slot| slot.frame.load(SeqCst) == frame.0);
+        let announced = self.is_being_copied(frame);
         if announced {
             self.gave_way.store(self.gave_way() + 1, Relaxed);
         }
         announced
+    }
+
+    /// Whether a copy from `frame`, which is BUSY now, is still in progress.
+    pub(crate) fn is_being_copied(&self, frame: FrameNo) -> bool {
+        self.slots.iter().any(|slot| slot.frame.load(SeqCst) == frame.0)
     }
 
     /// Evictions that gave way to a copy. If it is another number behind an attempt to evict than before it, the attempt may

@@ -10,6 +10,9 @@ pub(crate) struct Counters {
     pub(crate) device_reads: AtomicU64,
     pub(crate) device_read_bytes: AtomicU64,
     pub(crate) direct_read_bytes: AtomicU64,
+    pub(crate) device_writes: AtomicU64,
+    pub(crate) device_write_bytes: AtomicU64,
+    pub(crate) write_errors: AtomicU64,
     pub(crate) frame_waits: AtomicU64,
     pub(crate) frame_longest_wait: Longest,
     pub(crate) busy_waits: AtomicU64,
@@ -25,6 +28,11 @@ impl Counters {
     pub(crate) fn count_read(&self, bytes: u64) {
         self.device_reads.fetch_add(1, Relaxed);
         self.device_read_bytes.fetch_add(bytes, Relaxed);
+    }
+
+    pub(crate) fn count_write(&self, bytes: u64) {
+        self.device_writes.fetch_add(1, Relaxed);
+        self.device_write_bytes.fetch_add(bytes, Relaxed);
     }
 }
 

@@ -11,6 +11,7 @@
 //! pages ahead is tried again for the wanted one alone.
 
 use crate::boot::Vm;
+use crate::dirty::Dirty;
 use crate::frames::PageRef;
 use crate::gate::Reservation;
 use crate::object::ObjectId;
@@ -110,6 +111,7 @@ impl Vm {
         wanted: Wanted,
         pager: &dyn Pager,
     ) -> Result<PageRef<'r>> {
+        assert!(r.may_wait(), "MO-1: a page is asked for while another is being changed");
         loop {
             let mut resident = self.resident.lock();
             match self.table.find_locked(wanted.object.0, wanted.index) {
@@ -185,7 +187,7 @@ impl Vm {
         self.counters.frame_longest_wait.record(arrived.elapsed_ns());
     }
 
-    /// Frees a frame, or sleeps until one may be free. A copy in progress wakes nobody at its end, which is a few hundred
+    /// Frees a frame, writing dirty pages if it must, or sleeps until one may be free. A copy in progress wakes nobody at its end, which is a few hundred
     /// instructions away; no new one begins (HI-2). `wakes`: the count of wake-ups when the caller last found no frame.
     fn sleep_until_freed<'a>(
         &'a self,
@@ -201,11 +203,16 @@ impl Vm {
             if resident.wakes != wakes {
                 return resident;
             }
-            if self.table.copies.gave_way() == gave_way {
+            let copying = self.table.copies.gave_way() != gave_way;
+            if !copying && !resident.is_any_writable(&self.table) {
                 return self.frame_freed.wait(resident);
             }
             drop(resident);
-            thread::yield_now();
+            if copying {
+                thread::yield_now();
+            } else {
+                self.clean_one_run(Dirty::Oldest);
+            }
             resident = self.resident.lock();
         }
     }

@@ -58,8 +58,17 @@ impl Frames {
     ///
     /// # Safety
     /// The caller holds a pin or an announcement of the page in `frame` for as long as the result is used.
-    unsafe fn pinned(&self, frame: FrameNo) -> &[u8; PAGE_SIZE] {
+    pub(crate) unsafe fn pinned(&self, frame: FrameNo) -> &[u8; PAGE_SIZE] {
         // SAFETY: in bounds (address); the content of such a page is immutable for as long (FR-1).
+        unsafe { self.address(frame).as_ref() }
+    }
+
+    /// The bytes of a frame that is being written to a device.
+    ///
+    /// # Safety
+    /// The page in `frame` is in WRITEBACK for as long as the result is used.
+    pub(crate) unsafe fn written(&self, frame: FrameNo) -> &[u8; PAGE_SIZE] {
+        // SAFETY: in bounds (address); nobody changes a page in WRITEBACK (PG-5).
         unsafe { self.address(frame).as_ref() }
     }
 
@@ -77,6 +86,15 @@ impl Frames {
     }
 }
 
+impl Vm {
+    /// Takes a pin away, and wakes who waits to have the page alone.
+    pub(crate) fn unpin(&self, frame: FrameNo) {
+        if self.table.page(frame).unpin() {
+            self.busy.wake(frame);
+        }
+    }
+}
+
 /// A page, pinned: its content stays where it is and as it is until this is dropped.
 pub struct PageRef<'r> {
     reservation: &'r Reservation<'r>,
@@ -88,6 +106,14 @@ impl<'r> PageRef<'r> {
     pub(crate) fn of_pinned(reservation: &'r Reservation<'_>, frame: FrameNo) -> PageRef<'r> {
         reservation.pin();
         PageRef { reservation, frame }
+    }
+
+    pub(crate) fn reservation(&self) -> &'r Reservation<'r> {
+        self.reservation
+    }
+
+    pub(crate) fn frame(&self) -> FrameNo {
+        self.frame
     }
 
     /// Whether the caller's check (a checksum) of 1 KiB unit `unit` (0 to 3) has been noted since the page was read.
@@ -143,7 +169,7 @@ impl Deref for PageToCopy<'_> {
 impl Drop for PageToCopy<'_> {
     fn drop(&mut self) {
         if self.announced.is_none() {
-            self.vm.table.page(self.frame).unpin();
+            self.vm.unpin(self.frame);
             self.vm.frame_may_be_free();
         }
     }
@@ -178,7 +204,7 @@ impl Deref for PageLease {
 
 impl Drop for PageLease {
     fn drop(&mut self) {
-        self.vm.table.page(self.frame).unpin();
+        self.vm.unpin(self.frame);
         self.vm.gate.unwire(1);
         self.vm.frame_may_be_free();
     }
@@ -195,7 +221,7 @@ impl Deref for PageRef<'_> {
 impl Drop for PageRef<'_> {
     fn drop(&mut self) {
         let vm = self.reservation.vm();
-        vm.table.page(self.frame).unpin();
+        vm.unpin(self.frame);
         self.reservation.unpin();
         vm.frame_may_be_free();
     }

@@ -181,12 +181,21 @@ pub struct Reservation<'vm> {
     pinned: Cell<u32>,
     hits: Cell<u64>,
     misses: Cell<u64>,
+    /// A page is being changed (MO-1).
+    modifies: Cell<bool>,
 }
 
 impl<'vm> Reservation<'vm> {
     pub(crate) fn new(vm: &'vm Vm, frames: u32) -> Reservation<'vm> {
         vm.gate.enter(frames);
-        Reservation { vm, frames, pinned: Cell::new(0), hits: Cell::new(0), misses: Cell::new(0) }
+        Reservation {
+            vm,
+            frames,
+            pinned: Cell::new(0),
+            hits: Cell::new(0),
+            misses: Cell::new(0),
+            modifies: Cell::new(false),
+        }
     }
 
     /// The memory that it is a right to.
@@ -209,6 +218,21 @@ impl<'vm> Reservation<'vm> {
 
     pub(crate) fn unpin(&self) {
         self.pinned.set(self.pinned.get() - 1);
+    }
+
+    /// Notes that a page is being changed.
+    pub(crate) fn begin_modify(&self) {
+        assert!(!self.modifies.replace(true), "MO-1: an operation changes one page at a time");
+    }
+
+    /// Notes that it no longer is.
+    pub(crate) fn end_modify(&self) {
+        self.modifies.set(false);
+    }
+
+    /// Whether the operation may wait now (MO-1).
+    pub(crate) fn may_wait(&self) -> bool {
+        !self.modifies.get()
     }
 
     pub(crate) fn count_lookup(&self, hit: bool) {

@@ -57,6 +57,8 @@ pub(crate) struct Object {
     doomed: u16,
     /// 1 for a device's object, whose pages are metadata.
     metadata: u16,
+    /// Pages that are dirty or being written.
+    pub(crate) dirty: u32,
 }
 
 impl Object {

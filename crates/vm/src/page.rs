@@ -9,10 +9,17 @@
 //!    ▲                                 │ fault::BusyPages::drop (failed)   │ ▲ pin / unpin
 //!    ├─────────────────────────────────┘                                  │ │
 //!    └────────────────────────────────────────────────────────────────────┘
-//!              page_table::try_evict (pins = 0, no copy in progress)
+//!              page_table::try_evict (pins = 0, no copy in progress, no flag)
+//!
+//!   VALID (pins = 1: the changer's) ── try_modify ──► BUSY ── end_modify ──► VALID (pins = 1), flags as before
+//!
+//!   flags of VALID:  DIRTY      dirty::make_dirty ... dirty::begin_writeback, resident::discard
+//!                    WRITEBACK  begin_writeback ... end_writeback
+//!                    HELD       held::hold ... held::release
 //! ```
 //! PG-1. Identity (`object`, `index`) changes only under the resident lock and only in FREE.
 //! PG-2. Content changes only in BUSY, by the one thread that made it so; in VALID it is immutable.
+//! PG-5. A page in WRITEBACK becomes neither BUSY nor FREE before it ends. A page with a flag is not evicted.
 //! PG-3. VALID with pins > 0 is left only by unpinning: nobody evicts a pinned page, or one that is copied (CO-1).
 //! PG-4. A pin is only ever added to a VALID page, by compare-and-swap; identity is compared again behind it.
 //!
@@ -58,8 +65,16 @@ const VALID: u32 = 1 << 31;
 const BUSY: u32 = 1 << 30;
 /// Somebody sleeps until it is no longer busy.
 const WANTED: u32 = 1 << 29;
-/// The low bits count pins. 2^29 pins are more than a process has threads × pages per reservation.
-const PINS: u32 = WANTED - 1;
+/// Newer than the device.
+const DIRTY: u32 = 1 << 28;
+/// Being written to the device.
+const WRITEBACK: u32 = 1 << 27;
+/// Changed by a transaction that has not been committed.
+const HELD: u32 = 1 << 26;
+/// What a change of the page keeps.
+const KEPT: u32 = DIRTY | HELD;
+/// The low bits count pins. 2^26 pins are more than a process has threads × pages per reservation.
+const PINS: u32 = HELD - 1;
 
 /// What an attempt to pin a page met.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -132,10 +147,111 @@ impl Page {
         assert!(before & PINS != 0 && before & VALID != 0, "PG-3: pinned again what was not pinned");
     }
 
-    /// Takes a pin away. The order is sequentially consistent with the count of threads that wait for frames.
-    pub(crate) fn unpin(&self) {
+    /// Takes a pin away; says whether somebody sleeps until the page is unshared. The order is sequentially consistent with
+    /// the count of threads that wait for frames.
+    pub(crate) fn unpin(&self) -> bool {
         let before = self.state.fetch_sub(1, SeqCst);
         assert!(before & PINS != 0 && before & VALID != 0, "PG-3: unpin of a page that is not pinned");
+        before & WANTED != 0
+    }
+
+    /// VALID, pinned by the caller alone, to BUSY, with its flags; false if others hold it or it is being written.
+    pub(crate) fn try_modify(&self) -> bool {
+        let mut state = self.state.load(Acquire);
+        while state & (VALID | BUSY | WRITEBACK | PINS) == VALID | 1 {
+            match self.state.compare_exchange_weak(state, BUSY | state & (KEPT | WANTED), SeqCst, Acquire) {
+                Ok(_) => return true,
+                Err(now) => state = now,
+            }
+        }
+        false
+    }
+
+    /// BUSY to VALID, pinned by the caller, with its flags; says whether somebody sleeps for it.
+    pub(crate) fn end_modify(&self) -> bool {
+        let kept = self.state.load(Relaxed) & KEPT;
+        let before = self.state.swap(VALID | kept | 1, AcqRel);
+        assert!(before & BUSY != 0, "PG-2: ended a change that had not begun");
+        before & WANTED != 0
+    }
+
+    /// Asks to be woken when the page, pinned by the caller, may be unshared; false if it is now.
+    pub(crate) fn want_unshared(&self) -> bool {
+        let mut state = self.state.load(Acquire);
+        while state & (BUSY | WRITEBACK) != 0 || state & PINS > 1 {
+            match self.state.compare_exchange_weak(state, state | WANTED, AcqRel, Acquire) {
+                Ok(_) => return true,
+                Err(now) => state = now,
+            }
+        }
+        self.state.fetch_and(!WANTED, AcqRel);
+        false
+    }
+
+    /// Asks to be woken when the page is neither being changed nor being written; false if it is neither now.
+    pub(crate) fn want_written(&self) -> bool {
+        let mut state = self.state.load(Acquire);
+        while state & (BUSY | WRITEBACK) != 0 {
+            match self.state.compare_exchange_weak(state, state | WANTED, AcqRel, Acquire) {
+                Ok(_) => return true,
+                Err(now) => state = now,
+            }
+        }
+        false
+    }
+
+    /// Sets flags of a page that the caller has made BUSY.
+    pub(crate) fn set_dirty(&self) {
+        self.state.fetch_or(DIRTY, AcqRel);
+    }
+
+    pub(crate) fn set_held(&self) {
+        self.state.fetch_or(HELD, AcqRel);
+    }
+
+    pub(crate) fn is_held(&self) -> bool {
+        self.state.load(Acquire) & HELD != 0
+    }
+
+    pub(crate) fn is_dirty(&self) -> bool {
+        self.state.load(Acquire) & (DIRTY | WRITEBACK) != 0
+    }
+
+    /// HELD no more. Nobody changes it at the time.
+    pub(crate) fn release(&self) {
+        let before = self.state.fetch_and(!HELD, SeqCst);
+        assert!(before & HELD != 0, "PG-5: released a page that was not held");
+    }
+
+    /// VALID and DIRTY to VALID and WRITEBACK; false if it is being changed. The caller holds the resident lock.
+    pub(crate) fn try_begin_writeback(&self) -> bool {
+        let mut state = self.state.load(Acquire);
+        while state & (VALID | DIRTY | WRITEBACK) == VALID | DIRTY {
+            match self.state.compare_exchange_weak(state, state & !DIRTY | WRITEBACK, AcqRel, Acquire) {
+                Ok(_) => return true,
+                Err(now) => state = now,
+            }
+        }
+        false
+    }
+
+    /// WRITEBACK ends; says whether somebody sleeps for it.
+    pub(crate) fn end_writeback(&self) -> bool {
+        let before = self.state.fetch_and(!(WRITEBACK | WANTED), SeqCst);
+        assert!(before & WRITEBACK != 0, "PG-5: ended a write that had not begun");
+        before & WANTED != 0
+    }
+
+    /// DIRTY to FREE, for content that nobody wants any more; false if somebody holds it or it is being written. The caller holds
+    /// the resident lock.
+    pub(crate) fn try_discard(&self) -> bool {
+        self.state.compare_exchange(VALID | DIRTY, 0, SeqCst, Relaxed).is_ok()
+    }
+
+    /// FREE to DIRTY again: a copy is in progress. The caller has just discarded it, and still holds the resident lock.
+    pub(crate) fn undiscard(&self) {
+        let before = self.state.swap(VALID | DIRTY, SeqCst);
+        assert!(before == 0, "PG-1: somebody took a page that was about to go");
     }
 
     /// FREE to BUSY, with a new identity. The caller holds the resident lock and owns the frame.
@@ -191,8 +307,14 @@ impl Page {
         false
     }
 
+    pub(crate) fn is_busy(&self) -> bool {
+        self.state.load(Acquire) & BUSY != 0
+    }
+
+    /// Whether nothing but pins keeps it.
     pub(crate) fn is_pinned(&self) -> bool {
-        self.state.load(Relaxed) & PINS != 0
+        let state = self.state.load(Relaxed);
+        state & PINS != 0 && state & (KEPT | WRITEBACK) == 0
     }
 
     pub(crate) fn is_checked(&self, unit: u32) -> bool {

@@ -3,6 +3,7 @@
 //! Who calls it: `resident` (free list), `policy` (queues). Every frame is in exactly one [`Place`]; pages of a queue
 //! are linked through `queue`, the pages of one object through `object`.
 
+use crate::dirty::Home;
 use crate::list::{Linked, Links};
 
 /// Where a frame is.
@@ -19,6 +20,12 @@ pub(crate) enum Place {
     Small = 3,
     /// Wired: a pool's or a buffer's.
     Wired = 4,
+    /// In the list of dirty pages.
+    Dirty = 5,
+    /// In no list: being written to its device.
+    Writeback = 6,
+    /// In a transaction's list.
+    Held = 7,
 }
 
 /// The links of one frame. Guarded by the resident lock.
@@ -27,10 +34,12 @@ pub(crate) enum Place {
 pub(crate) struct PageLinks {
     queue: Links,
     object: Links,
+    /// Of a dirty page: where its bytes belong.
+    pub(crate) home: Home,
     place: u8,
     /// The page is metadata. 0 or 1.
     metadata: u8,
-    _unused: [u8; 2],
+    _unused: [u8; 6],
 }
 
 impl PageLinks {
@@ -40,7 +49,10 @@ impl PageLinks {
             1 => Place::Free,
             2 => Place::Main,
             3 => Place::Small,
-            _ => Place::Wired,
+            4 => Place::Wired,
+            5 => Place::Dirty,
+            6 => Place::Writeback,
+            _ => Place::Held,
         }
     }
 

@@ -101,6 +101,19 @@ impl PageTable {
         true
     }
 
+    /// DIRTY to FREE if nobody holds the page or copies from it. The caller holds the resident lock.
+    pub(crate) fn try_discard(&self, frame: FrameNo) -> bool {
+        let page = self.page(frame);
+        if !page.try_discard() {
+            return false;
+        }
+        if self.copies.is_announced(frame) {
+            page.undiscard();
+            return false;
+        }
+        true
+    }
+
     fn chase(&self, object: u32, index: PageIndex, most_links: usize) -> Found {
         let mut link = Link::from_raw(self.bucket(object, index).load(Acquire));
         for _ in 0..most_links {

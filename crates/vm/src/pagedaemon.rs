@@ -5,7 +5,8 @@
 //!
 //! A round, in order, ended as soon as the free target is met:
 //! 1. reclaim the caches of pools: empty slabs that were kept for reuse;
-//! 2. push out pages from the front of the queue, skipping pinned and busy ones, in bounded chunks;
+//! 2. push out pages from the front of the queue, skipping pinned and busy ones, in bounded chunks; if that is not enough,
+//!    write one run of dirty pages, and push out again;
 //! 3. reclaim callbacks, one each round, round robin: caches that give up items;
 //! 4. drain the pools: slabs that step 3 has emptied;
 //!
@@ -21,6 +22,7 @@
 mod events;
 
 use crate::boot::Vm;
+use crate::dirty::Dirty;
 use arrayvec::ArrayVec;
 use core::sync::atomic::Ordering::{Relaxed, SeqCst};
 use rumpcap_host::sync::{Arc, Condvar, Mutex};
@@ -184,6 +186,12 @@ impl Vm {
             let most = self.free_target() - round.frames();
             (round.pages, waits_for_nothing) = self.push_out(most as u32);
             self.counters.daemon_freed_pages.fetch_add(round.pages, Relaxed);
+        }
+        if round.frames() < self.free_target() && self.clean_one_run(Dirty::Oldest) > 0 {
+            let most = self.free_target() - round.frames();
+            let freed = u64::from(self.resident.lock().evict_to_free(&self.table, most as u32));
+            self.counters.daemon_freed_pages.fetch_add(freed, Relaxed);
+            round.pages += freed;
         }
         if round.frames() < self.free_target() {
             round.callbacks = self.next_callback().map_or(0, |cache| cache.reclaim());

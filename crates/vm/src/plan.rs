@@ -41,6 +41,8 @@ pub struct Plan {
     pub run_pages: u32,
     /// Pages that one object may own before its own are recycled first, whoever asks (F4): three quarters.
     pub object_share: u32,
+    /// Pages that may be dirty before a writer has to write some: a quarter.
+    pub dirty_pages: u32,
 }
 
 /// The most pages of one request to a device: 128 KiB, as Linux reads ahead by default. More would make the
@@ -88,6 +90,7 @@ impl Plan {
             objects: (frames / 2).clamp(16, 1 << 16) + MAX_MOUNTS as u32,
             run_pages: (frames / 16).clamp(2, MAX_RUN as u32),
             object_share: frames - frames / 4,
+            dirty_pages: frames / 4,
         }
     }
 

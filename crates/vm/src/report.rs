@@ -53,6 +53,8 @@ pub struct MemoryReport {
     pub pages_clean: u64,
     /// Pages that must be written before they can be reclaimed.
     pub pages_dirty: u64,
+    /// Pages that a transaction has changed and not committed.
+    pub pages_held: u64,
     /// Pages under I/O.
     pub pages_busy: u64,
     /// Pages that an operation holds.
@@ -79,6 +81,12 @@ pub struct MemoryReport {
     pub read_ahead_pages: u64,
     /// Bytes read from devices straight into the callers' buffers.
     pub direct_read_bytes: u64,
+    /// Write requests to devices.
+    pub device_writes: u64,
+    /// Bytes given with them.
+    pub device_write_bytes: u64,
+    /// Of the requests, those that failed.
+    pub write_errors: u64,
     /// Pages evicted.
     pub evictions: u64,
     /// Of these, by the thread that wanted the frame.
@@ -137,6 +145,9 @@ impl Vm {
             device_reads: c.device_reads.load(Relaxed),
             device_read_bytes: c.device_read_bytes.load(Relaxed),
             direct_read_bytes: c.direct_read_bytes.load(Relaxed),
+            device_writes: c.device_writes.load(Relaxed),
+            device_write_bytes: c.device_write_bytes.load(Relaxed),
+            write_errors: c.write_errors.load(Relaxed),
             daemon_rounds: c.daemon_rounds.load(Relaxed),
             daemon_freed_caches: c.daemon_freed_caches.load(Relaxed),
             daemon_freed_pages: c.daemon_freed_pages.load(Relaxed),
@@ -158,8 +169,8 @@ impl Vm {
             let is_pinned = |frame: &u32| self.table.page(FrameNo(*frame)).is_pinned();
             report.pages_pinned = touched.into_iter().flatten().filter(is_pinned).count() as u64;
         }
-        let held = report.pages_busy + report.pages_pinned;
-        report.pages_clean = pages.saturating_sub(held);
+        let held = report.pages_busy + report.pages_pinned + report.pages_held;
+        report.pages_clean = pages.saturating_sub(held + report.pages_dirty);
         report.wired_bytes =
             report.tables_bytes + report.pools_bytes + report.buffers_bytes + held * PAGE_SIZE as u64;
         report
@@ -178,6 +189,7 @@ impl Vm {
             report.pools_bytes += of.bytes;
         }
         report.pages_metadata = resident.metadata_pages.into();
+        (report.pages_dirty, report.pages_held) = (resident.dirty.len().into(), resident.held_pages.into());
         let queues = resident.queues();
         (report.queue_small, report.queue_main) = (queues.small.into(), queues.main.into());
         report.queue_ghosts = queues.ghosts.into();

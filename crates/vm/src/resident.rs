@@ -31,7 +31,7 @@ const OTHERS_LOOKS: u32 = 256;
 const EASY_FRAMES: u32 = 1024;
 
 pub(crate) struct Resident {
-    links: Table<PageLinks>,
+    pub(crate) links: Table<PageLinks>,
     pub(crate) objects: Objects,
     policy: Policy,
     free: List,
@@ -43,6 +43,12 @@ pub(crate) struct Resident {
     /// The object that owns more than its share, which is more than half: at most one does (F4).
     over_share: Option<ObjectId>,
     /// Frames that hold pages.
+    /// Dirty pages, in the order in which they became so.
+    pub(crate) dirty: List,
+    /// Pages that are dirty or being written.
+    pub(crate) dirty_pages: u32,
+    /// Pages that transactions hold.
+    pub(crate) held_pages: u32,
     pub(crate) pages: u32,
     /// Of these, pages of devices.
     pub(crate) metadata_pages: u32,
@@ -76,6 +82,9 @@ impl Resident {
             object_share,
             over_share: None,
             pages: 0,
+            dirty: List::default(),
+            dirty_pages: 0,
+            held_pages: 0,
             metadata_pages: 0,
             wired: WiredFor::default(),
             used: 0,
@@ -147,7 +156,7 @@ impl Resident {
     }
 
     /// Takes a page that is FREE by now and out of the policy's queue out of hash and object (RE-2).
-    fn forget(&mut self, table: &PageTable, frame: u32) -> FrameNo {
+    pub(crate) fn forget(&mut self, table: &PageTable, frame: u32) -> FrameNo {
         let (object, _) = table.page(FrameNo(frame)).identity();
         table.remove(FrameNo(frame));
         let object = ObjectId(object);
@@ -204,7 +213,7 @@ impl Resident {
         wanted
     }
 
-    fn put_free(&mut self, frame: FrameNo) {
+    pub(crate) fn put_free(&mut self, frame: FrameNo) {
         self.free.push_back(&mut ByQueue(&mut self.links), frame.0);
         self.links[frame.slot()].set_place(Place::Free);
     }
@@ -274,7 +283,7 @@ impl Resident {
         match self.links[frame as usize].place() {
             Place::Fresh => frame >= self.fresh,
             Place::Free => true,
-            Place::Wired => false,
+            Place::Wired | Place::Dirty | Place::Writeback | Place::Held => false,
             Place::Main | Place::Small => {
                 if !table.try_evict(FrameNo(frame)) {
                     return false;
@@ -319,6 +328,27 @@ impl Resident {
     /// How long the policy's queues are, for the report.
     pub(crate) fn queues(&self) -> Queues {
         self.policy.queues()
+    }
+
+    /// Takes a page out of the policy's queue: it has a flag now, and is in a list of its own.
+    pub(crate) fn leave_policy(&mut self, table: &PageTable, frame: FrameNo) {
+        self.policy.remove(&mut view(&mut self.links, table), frame.0);
+    }
+
+    /// Gives a page that has no flag any more to the policy.
+    pub(crate) fn join_policy(&mut self, table: &PageTable, frame: FrameNo) {
+        let (object, index) = table.page(frame).identity();
+        let name = self.name(table, ObjectId(object), index);
+        self.policy.insert(&mut view(&mut self.links, table), frame.0, name);
+    }
+
+    /// Frees a page if nobody holds it.
+    pub(crate) fn evict(&mut self, table: &PageTable, frame: FrameNo) {
+        if table.try_evict(frame) {
+            self.leave_policy(table, frame);
+            let frame = self.forget(table, frame.0);
+            self.put_free(frame);
+        }
     }
 }
 

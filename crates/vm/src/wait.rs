@@ -1,6 +1,6 @@
 //! Where threads sleep for busy pages.
 //!
-//! WA-1. A sleeper sets WANTED and sleeps under the channel's lock; who ends a page's I/O and finds WANTED takes that
+//! WA-1. A sleeper sets WANTED and sleeps under the channel's lock; who ends a page's I/O or pin and finds WANTED takes that
 //! lock before it notifies: no wake-up is lost. WA-2. One kind of waiter per condition variable: waiters for frames and
 //! for the gate have their own.
 
@@ -29,6 +29,24 @@ impl BusyWait {
         let channel = self.channel(frame);
         let mut guard = channel.lock.lock();
         while page.want() {
+            guard = channel.wake.wait(guard);
+        }
+    }
+
+    /// Sleeps until `page`, which the caller has pinned, may be nobody else's: no other pin, not under I/O, not written.
+    pub(crate) fn sleep_until_unshared(&self, frame: FrameNo, page: &Page) {
+        let channel = self.channel(frame);
+        let mut guard = channel.lock.lock();
+        while page.want_unshared() {
+            guard = channel.wake.wait(guard);
+        }
+    }
+
+    /// Sleeps until `page` is neither being changed nor being written.
+    pub(crate) fn sleep_while_written(&self, frame: FrameNo, page: &Page) {
+        let channel = self.channel(frame);
+        let mut guard = channel.lock.lock();
+        while page.want_written() {
             guard = channel.wake.wait(guard);
         }
     }

@@ -85,6 +85,9 @@ macro_rules! atomics {
             pub fn fetch_or(&self, value: $value, order: Ordering) -> $value {
                 self.atomic().fetch_or(value, order)
             }
+            pub fn fetch_and(&self, value: $value, order: Ordering) -> $value {
+                self.atomic().fetch_and(value, order)
+            }
         }
     )*};
 }

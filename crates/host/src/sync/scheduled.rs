@@ -57,6 +57,10 @@ macro_rules! atomics {
                 point();
                 self.0.fetch_or(value, order)
             }
+            pub fn fetch_and(&self, value: $value, order: Ordering) -> $value {
+                point();
+                self.0.fetch_and(value, order)
+            }
         }
     )*};
 }

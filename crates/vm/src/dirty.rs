@@ -1,0 +1,394 @@
+//! Dirty pages: newer than the device, and knowing where their bytes belong.
+//!
+//! Who calls it: `vfs` makes pages dirty and asks for them to be written (fsync, sync, unmount); `fault` and `pagedaemon` when
+//! no clean page is left. Whom it calls: the device, through [`Writeback`].
+//!
+//! A dirty page leaves the policy's queues for one list, in the order in which pages became dirty. It is written from its
+//! frame, together with those behind it in the list that belong behind it on the device, in one request.
+//!
+//! DI-1. Cleaning takes no memory, no lock that an operation holds while it waits, and asks nobody for a place (F3): a page's
+//! [`Home`] is decided before it becomes dirty.
+//! DI-2. Two writes of one page are never under way at once: who wants to change a page that is being written waits (PG-5).
+//! DI-3. A page whose write failed is clean and the error is kept: by its device until somebody asks, never dropped. (Were it dirty
+//! for ever, a failing device would keep the memory of everybody.)
+//! DI-4. At most [`Plan::dirty_pages`](crate::plan::Plan) are dirty before a writer enters the gate; it writes some of them there,
+//! holding nothing.
+//!
+//! Locks: the resident lock for the list; none across a write. Memory: 8 bytes a frame for the home. Failure: see DI-3.
+//! Source: the idea of `uvm_pageout` with `PGO_CLEANIT`; error reports as `errseq_t` of Linux, with one reader.
+
+use crate::boot::Vm;
+use crate::frames::PageRef;
+use crate::list::Linked;
+use crate::modify::PageMut;
+use crate::object::ObjectId;
+use crate::page::{FrameNo, PAGE_SIZE};
+use crate::page_queue::{ByObject, ByQueue, Place};
+use crate::page_table::PageTable;
+use crate::plan::MAX_RUN;
+use crate::resident::Resident;
+use arrayvec::ArrayVec;
+use core::ops::Range;
+use core::sync::atomic::Ordering::{Relaxed, SeqCst};
+use rumpcap_host::{Error, Result};
+use std::io::IoSlice;
+use std::sync::{Arc, Weak};
+
+/// Where dirty pages go: a writable device of a kernel.
+pub trait Writeback: Send + Sync {
+    /// Writes `bufs` at byte `offset`. May block for I/O, and takes no memory of the kernel.
+    ///
+    /// # Errors
+    /// What the device says; the bytes are then lost, and the error is what [`Vm::clean`] gives to the next who asks.
+    fn write(&self, offset: u64, bufs: &mut [IoSlice<'_>]) -> Result<()>;
+}
+
+/// Writable devices of a kernel at once: a quarter of the mounts that it may have, to keep `Vm` within its charge.
+const MAX_DEVICES: usize = crate::plan::MAX_MOUNTS / 4;
+
+/// Bytes of a unit that is dirty by itself: the smallest block of a file system that pages are kept for.
+pub const UNIT_BYTES: usize = 1024;
+
+/// A device that pages can be dirty for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DirtyDevice(u8);
+
+/// Writable devices, and the first error of each that nobody was told.
+#[derive(Default)]
+pub(crate) struct Devices {
+    all: ArrayVec<Device, MAX_DEVICES>,
+}
+
+struct Device {
+    writeback: Weak<dyn Writeback>,
+    error: Option<Error>,
+}
+
+/// Where the bytes of a page belong: a device, the place of the page's first byte there in units, and which units count.
+/// Zeroed: nowhere.
+#[derive(Clone, Copy, PartialEq, Eq, zerocopy::FromZeros)]
+#[repr(C)]
+pub(crate) struct Home {
+    /// Place in units, in the lower 48 bits: devices of 2^58 bytes. Device, first unit and units in a byte and a half-byte each above.
+    word: u64,
+}
+
+const PLACE_BITS: u32 = 48;
+
+impl Home {
+    fn new(device: DirtyDevice, place_bytes: u64, units: &Range<usize>) -> Home {
+        let place = place_bytes / UNIT_BYTES as u64;
+        assert!(place < 1 << PLACE_BITS && place_bytes.is_multiple_of(UNIT_BYTES as u64), "DI-1: no place");
+        let (first, count) = (units.start as u64, units.len() as u64);
+        Home { word: place | first << PLACE_BITS | count << (PLACE_BITS + 4) | u64::from(device.0) << 56 }
+    }
+
+    fn device(self) -> DirtyDevice {
+        DirtyDevice((self.word >> 56) as u8)
+    }
+
+    fn units(self) -> Range<usize> {
+        let first = (self.word >> PLACE_BITS) as usize & 15;
+        first..first + ((self.word >> (PLACE_BITS + 4)) as usize & 15)
+    }
+
+    /// Byte offset on the device of the first unit that counts.
+    fn begin(self) -> u64 {
+        let place = self.word & ((1 << PLACE_BITS) - 1);
+        (place + self.units().start as u64) * UNIT_BYTES as u64
+    }
+
+    fn end(self) -> u64 {
+        self.begin() + (self.units().len() * UNIT_BYTES) as u64
+    }
+
+    /// The same place with the units of both, and what is between them.
+    fn joined(self, other: Home) -> Home {
+        let (a, b) = (self.units(), other.units());
+        let units = a.start.min(b.start)..a.end.max(b.end);
+        let place = (self.word & ((1 << PLACE_BITS) - 1)) * UNIT_BYTES as u64;
+        Home::new(self.device(), place, &units)
+    }
+}
+
+/// Which dirty pages are meant.
+#[derive(Clone, Copy)]
+pub enum Dirty {
+    /// Any: the oldest first.
+    Oldest,
+    /// Those of one object: a file's.
+    Of(ObjectId),
+    /// Those for one device.
+    For(DirtyDevice),
+}
+
+impl<'r> PageMut<'r> {
+    /// Ends the change; the page's units `units` (of 1 KiB, from 0 to 4) are newer than the device. The page's first byte belongs to
+    /// byte `place` of `device`, and all units from the first to the last that are dirty belong where they follow from that.
+    pub fn dirty(self, device: DirtyDevice, place: u64, units: Range<usize>) -> PageRef<'r> {
+        assert!(units.end <= PAGE_SIZE / UNIT_BYTES && !units.is_empty(), "DI-1: units of a page");
+        let (vm, frame) = (self.reservation().vm(), self.frame());
+        let home = Home::new(device, place, &units);
+        vm.resident.lock().make_dirty(&vm.table, frame, home);
+        self.finish()
+    }
+}
+
+/// Pages being written, in one request.
+struct Writing<'vm> {
+    vm: &'vm Vm,
+    pages: ArrayVec<(FrameNo, Home), MAX_RUN>,
+}
+
+impl Vm {
+    /// Makes `writeback` a device that pages can be dirty for.
+    ///
+    /// # Errors
+    /// `NoMemory` when there are 4 already.
+    pub fn add_dirty_device(&self, writeback: &Arc<dyn Writeback>) -> Result<DirtyDevice> {
+        let mut devices = self.devices.lock();
+        let device = Device { writeback: Arc::downgrade(writeback), error: None };
+        let gone = devices.all.iter().position(|device| device.writeback.strong_count() == 0);
+        let at = match gone {
+            Some(at) => {
+                devices.all[at] = device;
+                at
+            }
+            None => {
+                let full = Error::NoMemory { what: "writable devices", need: 1, have: 0 };
+                devices.all.try_push(device).map_err(|_| full)?;
+                devices.all.len() - 1
+            }
+        };
+        Ok(DirtyDevice(at as u8))
+    }
+
+    /// Pages that are dirty or being written.
+    pub fn dirty_pages(&self) -> u32 {
+        self.resident.lock().dirty_pages
+    }
+
+    /// Whether a page of `object` is dirty or being written.
+    pub fn is_dirty(&self, object: ObjectId) -> bool {
+        self.resident.lock().objects.get(object).dirty > 0
+    }
+
+    /// Called by a writer before it enters the gate: writes dirty pages while there are too many (DI-4). May block for I/O.
+    pub fn throttle(&self) {
+        while self.dirty_pages() > self.plan.dirty_pages && self.clean_one_run(Dirty::Oldest) > 0 {}
+    }
+
+    /// Writes all the pages that are meant, and waits for those that others write. The caller holds no lock that a writer
+    /// of these pages waits for. Does not flush the device.
+    ///
+    /// # Errors
+    /// The first error of a write to the device since somebody was told of one (DI-3), whoever made the request.
+    pub fn clean(&self, meant: Dirty, device: DirtyDevice) -> Result<()> {
+        // Who makes pages dirty meanwhile puts them behind those that are meant; so many and no more are waited for (F6).
+        let mut left = i64::from(self.dirty_pages());
+        while left > 0 {
+            let pages = self.clean_one_run(meant);
+            left -= i64::from(pages);
+            if pages == 0 {
+                let Some(frame) = self.resident.lock().unfinished(&self.table, meant) else { break };
+                self.busy.sleep_while_written(frame, self.table.page(frame));
+            }
+        }
+        self.devices.lock().all[usize::from(device.0)].error.take().map_or(Ok(()), Err)
+    }
+
+    /// Writes one run of the pages that are meant; gives how many. 0: there is none that can be written now.
+    pub(crate) fn clean_one_run(&self, meant: Dirty) -> u32 {
+        Writing::begin(self, meant).map_or(0, Writing::write)
+    }
+
+    fn device(&self, device: DirtyDevice) -> Option<Arc<dyn Writeback>> {
+        self.devices.lock().all[usize::from(device.0)].writeback.upgrade()
+    }
+
+    fn keep_error(&self, device: DirtyDevice, error: Error) {
+        self.counters.write_errors.fetch_add(1, Relaxed);
+        self.devices.lock().all[usize::from(device.0)].error.get_or_insert(error);
+    }
+
+    /// Forgets the pages of `object` from page `from` on, dirty ones too: their content is wanted no more. Waits for those
+    /// that are being written, read or copied.
+    pub fn discard(&self, object: ObjectId, from: crate::PageIndex) {
+        while let Some(frame) = self.resident.lock().discard(&self.table, object, from) {
+            self.busy.sleep_while_written(frame, self.table.page(frame));
+            rumpcap_host::thread::yield_now();
+        }
+        self.frame_may_be_free();
+    }
+}
+
+impl<'vm> Writing<'vm> {
+    /// Takes the first page that is meant, and those behind it in the list that belong behind it on the device.
+    fn begin(vm: &'vm Vm, meant: Dirty) -> Option<Writing<'vm>> {
+        let mut resident = vm.resident.lock();
+        let mut at = resident.next_dirty(None);
+        let first = loop {
+            let frame = at?;
+            if resident.is_meant(&vm.table, frame, meant) && vm.table.page(frame).try_begin_writeback() {
+                break frame;
+            }
+            at = resident.next_dirty(Some(frame));
+        };
+        let mut writing = Writing { vm, pages: ArrayVec::new() };
+        let mut next = Some(first);
+        while let Some(frame) = next {
+            let last = resident.home(frame);
+            next = resident.next_dirty(Some(frame));
+            resident.begin_writeback(frame);
+            vm.in_flight.fetch_add(1, SeqCst);
+            writing.pages.push((frame, last));
+            next = next.filter(|next| {
+                let home = resident.home(*next);
+                let follows = home.device() == last.device() && home.begin() == last.end();
+                follows && !writing.pages.is_full() && vm.table.page(*next).try_begin_writeback()
+            });
+        }
+        Some(writing)
+    }
+
+    fn slices(&self) -> ArrayVec<IoSlice<'_>, MAX_RUN> {
+        let slice = |(frame, home): &(FrameNo, Home)| {
+            // SAFETY: the page is in WRITEBACK until this value is dropped (PG-5).
+            let bytes = unsafe { self.vm.frames.written(*frame) };
+            IoSlice::new(&bytes[home.units().start * UNIT_BYTES..home.units().end * UNIT_BYTES])
+        };
+        self.pages.iter().map(slice).collect()
+    }
+
+    /// Writes the pages; gives how many.
+    fn write(self) -> u32 {
+        let (_, first) = self.pages[0];
+        let mut slices = self.slices();
+        self.vm.counters.count_write(slices.iter().map(|slice| slice.len() as u64).sum());
+        let written = match self.vm.device(first.device()) {
+            Some(to) => to.write(first.begin(), &mut slices),
+            None => Err(Error::Io { errno: 0, at: first.begin() }),
+        };
+        if let Err(error) = written {
+            self.vm.keep_error(first.device(), error);
+        }
+        self.pages.len() as u32
+    }
+}
+
+impl Drop for Writing<'_> {
+    fn drop(&mut self) {
+        for (frame, _) in &self.pages {
+            let mut resident = self.vm.resident.lock();
+            resident.end_writeback(&self.vm.table, *frame);
+            let wanted = self.vm.table.page(*frame).end_writeback();
+            drop(resident);
+            if wanted {
+                self.vm.busy.wake(*frame);
+            }
+            self.vm.in_flight.fetch_sub(1, SeqCst);
+        }
+        self.vm.frame_may_be_free();
+    }
+}
+
+impl Resident {
+    /// The page in `frame`, which is BUSY, becomes dirty, or more of it does.
+    fn make_dirty(&mut self, table: &PageTable, frame: FrameNo, home: Home) {
+        let page = table.page(frame);
+        if page.is_dirty() {
+            let links = &mut self.links[frame.slot()];
+            links.home = links.home.joined(home);
+            return;
+        }
+        page.set_dirty();
+        self.leave_policy(table, frame);
+        self.links[frame.slot()].home = home;
+        self.links[frame.slot()].set_place(Place::Dirty);
+        self.dirty.push_back(&mut ByQueue(&mut self.links), frame.0);
+        self.count_dirty(table, frame, 1);
+    }
+
+    fn count_dirty(&mut self, table: &PageTable, frame: FrameNo, by: i32) {
+        let object = ObjectId(table.page(frame).identity().0);
+        let dirty = &mut self.objects.get(object).dirty;
+        *dirty = dirty.checked_add_signed(by).expect("DI: dirty pages of an object are counted");
+        self.dirty_pages = self.dirty_pages.checked_add_signed(by).expect("DI: dirty pages are counted");
+    }
+
+    /// The dirty page behind `frame` in the list, or the first.
+    fn next_dirty(&mut self, behind: Option<FrameNo>) -> Option<FrameNo> {
+        match behind {
+            Some(frame) => ByQueue(&mut self.links).next(frame.0).map(FrameNo),
+            None => self.dirty.front().map(FrameNo),
+        }
+    }
+
+    /// Whether a dirty page can be written now. If not, each is being changed, and who changes it lets a pin go afterwards.
+    pub(crate) fn is_any_writable(&mut self, table: &PageTable) -> bool {
+        let mut at = self.next_dirty(None);
+        while let Some(frame) = at {
+            if !table.page(frame).is_busy() {
+                return true;
+            }
+            at = self.next_dirty(Some(frame));
+        }
+        false
+    }
+
+    fn home(&self, frame: FrameNo) -> Home {
+        self.links[frame.slot()].home
+    }
+
+    fn is_meant(&self, table: &PageTable, frame: FrameNo, meant: Dirty) -> bool {
+        match meant {
+            Dirty::Oldest => true,
+            Dirty::Of(object) => table.page(frame).identity().0 == object.0,
+            Dirty::For(device) => self.home(frame).device() == device,
+        }
+    }
+
+    /// A page that is meant and that is dirty or being written, by somebody else.
+    fn unfinished(&self, table: &PageTable, meant: Dirty) -> Option<FrameNo> {
+        let frames = self.touched().into_iter().flatten().map(FrameNo);
+        let mut unfinished = frames.filter(|frame| {
+            matches!(self.links[frame.slot()].place(), Place::Dirty | Place::Writeback)
+                && self.is_meant(table, *frame, meant)
+        });
+        unfinished.next()
+    }
+
+    fn begin_writeback(&mut self, frame: FrameNo) {
+        self.dirty.remove(&mut ByQueue(&mut self.links), frame.0);
+        self.links[frame.slot()].set_place(Place::Writeback);
+    }
+
+    fn end_writeback(&mut self, table: &PageTable, frame: FrameNo) {
+        self.count_dirty(table, frame, -1);
+        self.join_policy(table, frame);
+    }
+
+    /// Frees the pages of `object` from page `from` on; gives the first that cannot be freed now.
+    fn discard(&mut self, table: &PageTable, object: ObjectId, from: crate::PageIndex) -> Option<FrameNo> {
+        let mut at = self.objects.get(object).pages.front();
+        while let Some(frame) = at {
+            at = ByObject(&mut self.links).next(frame);
+            let frame = FrameNo(frame);
+            if table.page(frame).identity().1 < from {
+                continue;
+            }
+            if table.try_discard(frame) {
+                self.dirty.remove(&mut ByQueue(&mut self.links), frame.0);
+                self.count_dirty(table, frame, -1);
+            } else if table.try_evict(frame) {
+                self.leave_policy(table, frame);
+            } else {
+                return Some(frame);
+            }
+            let frame = self.forget(table, frame.0);
+            self.evictions -= 1;
+            self.put_free(frame);
+        }
+        None
+    }
+}

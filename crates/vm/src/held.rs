@@ -1,0 +1,156 @@
+//! Held pages: what a transaction has changed and not yet committed.
+//!
+//! Who calls it: a file system's journal. Whom it calls: `gate`, `resident`.
+//!
+//! A transaction is a reservation (F5): the most pages that it may hold are wired from the gate's count when the transaction's owner
+//! is made, once for the life of a mount. So operations never wait for a commit inside the gate, and a commit
+//! never waits for memory. Which operations fit is the owner's to say, before they begin ([`HeldPages::room`]).
+//!
+//! HE-1. A held page is not evicted and not written to its place by anybody but its owner.
+//! HE-2. Pages are held in the order in which they were first changed.
+//!
+//! Locks: the resident lock for the list. Memory: the wired count; the pages' own links. Failure: none after `new`.
+
+use crate::boot::Vm;
+use crate::frames::PageRef;
+use crate::list::{Linked, List};
+use crate::modify::PageMut;
+use crate::object::ObjectId;
+use crate::page::{FrameNo, PAGE_SIZE, PageIndex, Pin};
+use crate::page_queue::{ByQueue, Place};
+use core::ops::Deref;
+use core::sync::atomic::Ordering::Relaxed;
+use rumpcap_host::Result;
+use rumpcap_host::sync::Arc;
+
+/// The pages that a transaction holds, and the right to hold so many.
+pub struct HeldPages {
+    vm: Arc<Vm>,
+    most: u32,
+    list: List,
+}
+
+/// A held page.
+#[derive(Clone, Copy)]
+pub struct HeldPage {
+    frame: FrameNo,
+}
+
+impl HeldPages {
+    /// The right to hold `most` pages. Never waits.
+    ///
+    /// # Errors
+    /// `NoMemory` when operations would starve.
+    pub fn new(vm: &Arc<Vm>, most: u32) -> Result<HeldPages> {
+        vm.gate.try_wire(most, "a transaction")?;
+        Ok(HeldPages { vm: vm.clone(), most, list: List::default() })
+    }
+
+    /// Pages that it can hold besides those that it does.
+    pub fn room(&self) -> u32 {
+        self.most - self.list.len()
+    }
+
+    /// Pages that it holds.
+    #[allow(clippy::len_without_is_empty)]
+    pub fn len(&self) -> u32 {
+        self.list.len()
+    }
+
+    /// Ends the change of a page, which is this transaction's from now on.
+    pub fn hold<'r>(&mut self, page: PageMut<'r>) -> PageRef<'r> {
+        let (vm, frame) = (&self.vm, page.frame());
+        if !vm.table.page(frame).is_held() {
+            assert!(self.room() > 0, "F5: a transaction changes more pages than it reserved");
+            let mut resident = vm.resident.lock();
+            resident.leave_policy(&vm.table, frame);
+            resident.links[frame.slot()].set_place(Place::Held);
+            self.list.push_back(&mut ByQueue(&mut resident.links), frame.0);
+            resident.held_pages += 1;
+            vm.table.page(frame).set_held();
+        }
+        page.finish()
+    }
+
+    /// The held page behind `behind`, or the first.
+    pub fn next(&self, behind: Option<HeldPage>) -> Option<HeldPage> {
+        let frame = match behind {
+            Some(page) => ByQueue(&mut self.vm.resident.lock().links).next(page.frame.0),
+            None => self.list.front(),
+        };
+        frame.map(|frame| HeldPage { frame: FrameNo(frame) })
+    }
+
+    /// Object and index of a held page.
+    pub fn identity(&self, page: HeldPage) -> (ObjectId, PageIndex) {
+        let (object, index) = self.vm.table.page(page.frame).identity();
+        (ObjectId(object), index)
+    }
+
+    /// A held page, to be written: nobody changes it meanwhile.
+    pub fn pin(&self, page: HeldPage) -> HeldRef<'_> {
+        let state = self.vm.table.page(page.frame);
+        let (object, index) = state.identity();
+        while state.pin(object, index) != Pin::Done {
+            self.vm.busy.sleep(page.frame, state);
+        }
+        HeldRef { vm: &self.vm, frame: page.frame }
+    }
+
+    /// Lets all pages go: they are committed, and clean.
+    pub fn release(&mut self) {
+        let mut resident = self.vm.resident.lock();
+        resident.held_pages -= self.list.len();
+        while let Some(frame) = self.list.pop_front(&mut ByQueue(&mut resident.links)) {
+            let page = self.vm.table.page(FrameNo(frame));
+            page.release();
+            // What one transaction changed, the next is likely to change.
+            page.references.store(1, Relaxed);
+            resident.join_policy(&self.vm.table, FrameNo(frame));
+        }
+        drop(resident);
+        self.vm.frame_may_be_free();
+    }
+
+    /// Forgets the changes of all pages: whoever reads them next reads the device. Nobody else holds one.
+    pub fn abandon(&mut self) {
+        let mut resident = self.vm.resident.lock();
+        resident.held_pages -= self.list.len();
+        while let Some(frame) = self.list.pop_front(&mut ByQueue(&mut resident.links)) {
+            let frame = FrameNo(frame);
+            self.vm.table.page(frame).release();
+            resident.join_policy(&self.vm.table, frame);
+            resident.evict(&self.vm.table, frame);
+        }
+        drop(resident);
+        self.vm.frame_may_be_free();
+    }
+}
+
+/// A held page, pinned. Its pin is counted with what the transaction may hold.
+pub struct HeldRef<'a> {
+    vm: &'a Vm,
+    frame: FrameNo,
+}
+
+impl Deref for HeldRef<'_> {
+    type Target = [u8; PAGE_SIZE];
+    fn deref(&self) -> &Self::Target {
+        // SAFETY: this value is a pin, and the bytes are lent no longer than it lives (FR-1).
+        unsafe { self.vm.frames.pinned(self.frame) }
+    }
+}
+
+impl Drop for HeldRef<'_> {
+    fn drop(&mut self) {
+        self.vm.unpin(self.frame);
+    }
+}
+
+impl Drop for HeldPages {
+    fn drop(&mut self) {
+        self.abandon();
+        self.vm.gate.unwire(self.most);
+        self.vm.frame_may_be_free();
+    }
+}
