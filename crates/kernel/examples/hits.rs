@@ -81,8 +81,11 @@ fn time(sources: &[Source], seed: u64) -> Duration {
     })
 }
 
+/// A kernel, and two files that are resident in it.
+type Resident = (Kernel, [Arc<File>; 2]);
+
 /// Two files of [`PAGES`] pages, resident.
-fn resident_files(policy: PolicyKind) -> Result<(Kernel, [Arc<File>; 2]), Box<dyn Error>> {
+fn resident_files(policy: PolicyKind) -> Result<Resident, Box<dyn Error>> {
     let directory = tempfile::tempdir()?;
     let (tree, image) = (directory.path().join("tree"), directory.path().join("image"));
     std::fs::create_dir(&tree)?;
