@@ -60,7 +60,7 @@ const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "who fits passes who waits (GA-3)",
-        edits: &[edit(GATE, "while state < WAITER && state >=", "while state as u32 >=")],
+        edits: &[edit(GATE, "while state < WAITER && state >=", "while state % WAITER >=")],
     },
     Mutant {
         name: "waiters take what they can, whoever's turn it is (GA-3)",
