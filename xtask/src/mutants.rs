@@ -43,7 +43,10 @@ const fn edit(file: &'static str, from: &'static str, to: &'static str) -> Edit 
 const BOOT: &str = "crates/vm/src/boot.rs";
 const FAULT: &str = "crates/vm/src/fault.rs";
 const FRAMES: &str = "crates/vm/src/frames.rs";
+const COPYING: &str = "crates/vm/src/copying.rs";
 const GATE: &str = "crates/vm/src/gate.rs";
+const HIT: &str = "crates/vm/src/hit.rs";
+const PAGE_TABLE: &str = "crates/vm/src/page_table.rs";
 const NAMECACHE: &str = "crates/vfs/src/namecache.rs";
 const PAGE: &str = "crates/vm/src/page.rs";
 const PAGEDAEMON: &str = "crates/vm/src/pagedaemon.rs";
@@ -60,7 +63,7 @@ const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "who fits passes who waits (GA-3)",
-        edits: &[edit(GATE, "while state < WAITER && state >=", "while state as u32 >=")],
+        edits: &[edit(GATE, "while state < WAITER && state >=", "while state % WAITER >=")],
     },
     Mutant {
         name: "waiters take what they can, whoever's turn it is (GA-3)",
@@ -94,8 +97,36 @@ const MUTANTS: &[Mutant] = &[
         name: "pinned pages are evicted (PG-3)",
         edits: &[edit(
             PAGE,
-            "self.state.compare_exchange(VALID, 0, core::sync::atomic::Ordering::SeqCst, Relaxed).is_ok()",
+            "self.state.compare_exchange(VALID, 0, SeqCst, SeqCst).is_ok()",
             "self.state.load(Relaxed) & VALID != 0 && {\n            self.state.store(0, Relaxed);\n            true\n        }",
+        )],
+    },
+    Mutant {
+        name: "a page that is being copied is evicted (CO-1)",
+        edits: &[edit(
+            PAGE_TABLE,
+            "        if self.copies.is_announced(frame) {\n            page.unevict();",
+            "        if self.copies.is_announced(frame) && false {\n            page.unevict();",
+        )],
+    },
+    Mutant {
+        name: "who waits for a copy to end sleeps (HI-2)",
+        edits: &[edit(
+            FAULT,
+            "let copying = self.table.copies.gave_way() != gave_way;",
+            "let copying = self.table.copies.gave_way() != gave_way && false;",
+        )],
+    },
+    Mutant {
+        name: "a hint is believed however old it is (HI-3)",
+        edits: &[edit(HIT, "wrapping_sub(hint.tick()) > 1 {", "wrapping_sub(hint.tick()) > u32::MAX - 1 {")],
+    },
+    Mutant {
+        name: "a page is changed while it is copied (MO)",
+        edits: &[edit(
+            COPYING,
+            "slot.frame.load(SeqCst) == frame.0)",
+            "slot.frame.load(SeqCst) == frame.0 && false)",
         )],
     },
     Mutant {
@@ -128,7 +159,11 @@ const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "who is woken before he sleeps sleeps",
-        edits: &[edit(FAULT, "resident.wakes == wakes && ", "(wakes, true).1 && ")],
+        edits: &[edit(
+            FAULT,
+            "if !copying && resident.wakes != wakes {",
+            "if !copying && (wakes, false).1 {",
+        )],
     },
     Mutant {
         name: "a full quarter of I/O is no limit to reading ahead (FA-2)",
@@ -136,7 +171,11 @@ const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "an object over its share takes others' pages (F4)",
-        edits: &[edit(RESIDENT, "if own <= self.object_share ||", "if own <= u32::MAX ||")],
+        edits: &[edit(
+            RESIDENT,
+            "        let object = self.over_share?;\n",
+            "        let object = self.over_share.filter(|_| false)?;\n",
+        )],
     },
     Mutant {
         name: "nobody wakes the daemon's thread",
@@ -148,14 +187,18 @@ const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "the daemon's round wakes nobody",
-        edits: &[edit(PAGEDAEMON, "        self.wake_frame_waiters();\n    }\n", "    }\n")],
+        edits: &[edit(
+            PAGEDAEMON,
+            "        self.wake_frame_waiters();\n        round.tell",
+            "        round.tell",
+        )],
     },
     Mutant {
         name: "no round is ever stuck (F6)",
         edits: &[edit(
             PAGEDAEMON,
-            "if frames == 0 && waits_for_nothing {",
-            "if frames == 0 && waits_for_nothing && false {",
+            "if round.frames() == 0 && waits_for_nothing {",
+            "if round.frames() == 0 && waits_for_nothing && false {",
         )],
     },
     Mutant {

@@ -187,8 +187,9 @@ impl Vm {
         self.counters.frame_longest_wait.record(arrived.elapsed_ns());
     }
 
-    /// Frees a frame, writing dirty pages if it must, or sleeps until one may be free. A copy in progress wakes nobody at its end, which is a few hundred
-    /// instructions away; no new one begins (HI-2). `wakes`: the count of wake-ups when the caller last found no frame.
+    /// Frees a frame, writing dirty pages if it must, or sleeps until one may be free. A copy in progress wakes nobody at
+    /// its end, which is a few hundred instructions away; no new one begins (HI-2). `wakes`: the count of wake-ups when the
+    /// caller last found no frame.
     fn sleep_until_freed<'a>(
         &'a self,
         mut resident: MutexGuard<'a, Resident>,
@@ -199,11 +200,11 @@ impl Vm {
             if resident.evict_to_free(&self.table, 1) > 0 {
                 return resident;
             }
+            let copying = self.table.copies.gave_way() != gave_way;
             // Who was woken before it slept looks for a frame instead: the wake-up will not come twice.
-            if resident.wakes != wakes {
+            if !copying && resident.wakes != wakes {
                 return resident;
             }
-            let copying = self.table.copies.gave_way() != gave_way;
             if !copying && !resident.is_any_writable(&self.table) {
                 return self.frame_freed.wait(resident);
             }
@@ -322,5 +323,86 @@ impl Drop for BusyPages<'_> {
         if !self.frames.is_empty() {
             self.abandon_from(0);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{BootOptions, Daemon};
+    use rumpcap_host::sync::Arc;
+    use std::sync::mpsc::{Receiver, Sender, channel};
+    use std::time::Duration;
+
+    /// Tells how many pages it was asked for, then waits until it may go on.
+    struct Held(Sender<usize>, std::sync::Mutex<Receiver<()>>);
+
+    impl Pager for Held {
+        fn get(&self, pages: &mut BusyPages<'_>) -> Result<()> {
+            self.0.send(pages.len()).unwrap();
+            let _ = self.1.lock().unwrap().recv();
+            Ok(())
+        }
+    }
+
+    /// A pager, what it was asked for, and leave to go on, which it has for good when this is dropped.
+    fn held() -> (Held, Receiver<usize>, Sender<()>) {
+        let ((asked, asks), (go, goes)) = (channel(), channel());
+        (Held(asked, std::sync::Mutex::new(goes)), asks, go)
+    }
+
+    fn boot() -> (Arc<Vm>, ObjectId) {
+        let limit_bytes = Some(512 << 10);
+        let vm = Vm::boot(BootOptions { limit_bytes, daemon: Daemon::Inline, ..Default::default() }).unwrap();
+        let object = vm.create_object().unwrap();
+        (vm, object)
+    }
+
+    #[test]
+    fn reading_ahead_leaves_three_quarters_of_the_frames_alone() {
+        let (vm, object) = boot();
+        let (pager, asks, go) = held();
+        drop(go);
+        for (in_flight, pages) in [(0, vm.plan.run_pages), (vm.plan.frames / 4, 1)] {
+            vm.in_flight.store(in_flight, SeqCst);
+            let first = PageIndex(u64::from(in_flight) * 100);
+            drop(vm.page(&vm.reserve(1), object, first, 100, &pager).unwrap());
+            assert_eq!(asks.recv(), Ok(pages as usize));
+        }
+    }
+
+    /// Every frame is pinned but one, which is being read: who unpins serves the waiter before the device does.
+    #[test]
+    fn who_unpins_wakes_who_waits_for_a_frame() {
+        let (vm, object) = boot();
+        let (free, _asks, go) = held();
+        drop(go);
+        for index in (0..vm.plan.frames.into()).map(PageIndex) {
+            drop(vm.page(&vm.reserve(1), object, index, 0, &free).unwrap());
+            let is_left = index.0 < 2;
+            assert!(is_left || matches!(vm.table.find(object.0, index), Found::Pinned(_)));
+        }
+        let reservation = vm.reserve(1);
+        let unpinned_last = vm.page(&reservation, object, PageIndex(0), 0, &free).unwrap();
+        let (slow, asks, go_on) = held();
+        let reads = |index, pager: Held| {
+            let (vm, (done, is_done)) = (vm.clone(), channel());
+            std::thread::spawn(move || {
+                drop(vm.page(&vm.reserve(1), object, PageIndex(index), 0, &pager).unwrap());
+                let _ = done.send(());
+            });
+            is_done
+        };
+        let _reader = reads(1000, slow);
+        asks.recv().unwrap();
+        let waiter = reads(2000, free);
+        while vm.frame_waiters.load(SeqCst) == 0 {
+            std::thread::yield_now();
+        }
+        // The waiter has the lock from there until it sleeps.
+        drop(vm.resident.lock());
+        drop(unpinned_last);
+        assert_eq!(waiter.recv_timeout(Duration::from_secs(30)), Ok(()), "sleeps beside a free frame");
+        drop(go_on);
     }
 }

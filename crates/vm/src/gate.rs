@@ -317,6 +317,26 @@ mod tests {
         assert_eq!(*served.lock(), [LARGEST, 1]);
     }
 
+    /// One leaves room for two: the first wakes the second, and both are inside at once.
+    #[test]
+    fn who_is_served_wakes_the_next_that_fits() {
+        let gate = Arc::new(Gate::new(LARGEST));
+        let inside = Arc::new(std::sync::Barrier::new(2));
+        gate.enter(LARGEST);
+        let threads = [1, 2].map(|waiters| {
+            let (mine, inside) = (gate.clone(), inside.clone());
+            let thread = std::thread::spawn(move || {
+                mine.enter(LARGEST / 2);
+                inside.wait();
+                mine.leave(LARGEST / 2);
+            });
+            until_waiting(&gate, waiters, || false);
+            thread
+        });
+        gate.leave(LARGEST);
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
+    }
+
     #[test]
     #[should_panic(expected = "F1")]
     fn more_pins_than_reserved_are_a_broken_invariant() {
