@@ -3,9 +3,9 @@
 //! Who calls it: the command (`rumpcap trace`) and `cargo xtask policies`. Whom it calls: `vm`, whose real policies it runs.
 //! It stands beside the library: neither may depend on the other.
 //!
-//! Reading order: [`format`] is the file · `writer`, `reader` · [`Recorder`] listens to a kernel · [`Trace`] is a file in
+//! Reading order: `format` is the file · `writer`, `reader` · [`Recorder`] listens to a kernel · [`Trace`] is a file in
 //! memory · `product` replays one against a real [`rumpcap_vm::Vm`] · `belady` is the optimum, `simulators` are policies that
-//! are not in the product · [`curves`] does all of that for a list of limits · `svg` draws it.
+//! are not in the product · `curves` does all of that for a list of limits · `svg` draws it.
 //!
 //! Memory: this is the outside; it uses the heap. Writing and reading take a constant amount, a [`Trace`] 12 bytes a step.
 #![forbid(unsafe_code)]
