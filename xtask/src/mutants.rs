@@ -110,14 +110,6 @@ const MUTANTS: &[Mutant] = &[
         )],
     },
     Mutant {
-        name: "who waits for a copy to end sleeps (HI-2)",
-        edits: &[edit(
-            FAULT,
-            "let copying = self.table.copies.gave_way() != gave_way;",
-            "let copying = self.table.copies.gave_way() != gave_way && false;",
-        )],
-    },
-    Mutant {
         name: "a hint is believed however old it is (HI-3)",
         edits: &[edit(HIT, "wrapping_sub(hint.tick()) > 1 {", "wrapping_sub(hint.tick()) > u32::MAX - 1 {")],
     },
