@@ -69,7 +69,8 @@ struct Device {
 #[derive(Clone, Copy, PartialEq, Eq, zerocopy::FromZeros)]
 #[repr(C)]
 pub(crate) struct Home {
-    /// Place in units, in the lower 48 bits: devices of 2^58 bytes. Device, first unit and units in a byte and a half-byte each above.
+    /// From the lowest bit: the place in units, 48 bits, so devices of 2^58 bytes; the first unit that counts, 4; how many do, 4; the
+    /// device, 8.
     word: u64,
 }
 

@@ -4,7 +4,8 @@
 //! into the frames.
 //!
 //! FA-1. A thread that holds busy pages waits for nothing but the device: the pager has been told where everything is
-//! before a frame is taken. So a wait for a busy page is a wait for I/O alone (F2).
+//! before a frame is taken. So a wait for a busy page is a wait for I/O alone (F2), or
+//! for a change that waits for nothing (MO-1).
 //! FA-2. Only the wanted page may be waited for; pages ahead of it take frames that are free or clean at that moment,
 //! no more than a quarter of all at once, and are never pinned.
 //! FA-3. A failed read leaves no page: sleepers wake, look again, and get their own error. A read that fails for the

@@ -7,9 +7,9 @@
 //! into tables and frames (all `unsafe` of the kernel) · `page` is one page's state · `page_table` finds pages
 //! without a lock · `page_queue` and `policy` order them for eviction · `object` groups them · `resident` is the state
 //! under the one lock · `gate` gives reservations · `hit` copies what is there without one, announced in `copying` ·
-//! `fault` brings pages in · `pagedaemon` gives memory back ·
-//! `wired` and `pool` are memory that is not pages · `device_object` is a disk as an object · `trace` tells what
-//! happens.
+//! `fault` brings pages in · `modify` changes them, `dirty` and `held` are what becomes of changed ones (for writing:
+//! nothing above uses them yet) · `pagedaemon` gives memory back · `wired` and `pool` are memory that is not pages ·
+//! `device_object` is a disk as an object · `trace` tells what happens.
 //!
 //! The invariants F1 to F6 are those of ARCHITECTURE.md; each module names those it upholds.
 
@@ -19,7 +19,7 @@ mod boot;
 mod copying;
 mod counters;
 mod device_object;
-pub mod dirty;
+mod dirty;
 mod fault;
 mod frames;
 mod gate;

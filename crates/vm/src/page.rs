@@ -1,6 +1,7 @@
 //! One page: its identity and its state word.
 //!
-//! Who uses it: `page_table` (find, pin), `resident` (evict, insert), `fault` (busy, done), `frames` (unpin).
+//! Who uses it: `page_table` (find, pin, evict), `resident` (insert), `fault` (busy, done), `frames` (unpin), `modify`, `dirty`
+//! and `held` (changes).
 //!
 //! States of a frame, each transition with its function:
 //! ```text
@@ -13,15 +14,15 @@
 //!
 //!   VALID (pins = 1: the changer's) ── try_modify ──► BUSY ── end_modify ──► VALID (pins = 1), flags as before
 //!
-//!   flags of VALID:  DIRTY      dirty::make_dirty ... dirty::begin_writeback, resident::discard
+//!   flags of VALID:  DIRTY      dirty::make_dirty ... begin_writeback, discard
 //!                    WRITEBACK  begin_writeback ... end_writeback
 //!                    HELD       held::hold ... held::release
 //! ```
 //! PG-1. Identity (`object`, `index`) changes only under the resident lock and only in FREE.
 //! PG-2. Content changes only in BUSY, by the one thread that made it so; in VALID it is immutable.
-//! PG-5. A page in WRITEBACK becomes neither BUSY nor FREE before it ends. A page with a flag is not evicted.
 //! PG-3. VALID with pins > 0 is left only by unpinning: nobody evicts a pinned page, or one that is copied (CO-1).
 //! PG-4. A pin is only ever added to a VALID page, by compare-and-swap; identity is compared again behind it.
+//! PG-5. A page in WRITEBACK becomes neither BUSY nor FREE before it ends. A page with a flag is not evicted.
 //!
 //! Locks: the state word is atomic; see each field. Memory: 24 bytes a frame, in the page table.
 
@@ -200,11 +201,12 @@ impl Page {
         false
     }
 
-    /// Sets flags of a page that the caller has made BUSY.
+    /// Newer than the device; the caller has made the page BUSY.
     pub(crate) fn set_dirty(&self) {
         self.state.fetch_or(DIRTY, AcqRel);
     }
 
+    /// A transaction's; the caller has made the page BUSY.
     pub(crate) fn set_held(&self) {
         self.state.fetch_or(HELD, AcqRel);
     }

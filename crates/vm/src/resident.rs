@@ -1,12 +1,14 @@
-//! Resident pages: the state under the one lock of a kernel's memory, and the only code that changes it.
+//! Resident pages: the state under the one lock of a kernel's memory, and with `dirty` and `held`, which keep their lists in it,
+//! the only code that changes it.
 //!
-//! Who calls it: `fault` (a miss), `wired`, `pagedaemon`, `boot`. A hit does not come here (but LRU's).
+//! Who calls it: `fault` (a miss), `wired`, `pagedaemon`, `boot`, `dirty`, `held`. A hit does not come here (but LRU's).
 //!
 //! The lock is held for moments: never across I/O, never while waiting. It is the innermost lock of the kernel but for
 //! the wait channels'.
 //!
-//! RE-1. A frame is in one place: fresh, free, a policy's queue, or wired. RE-2. A page is in the hash, in its object's
-//! list and in the policy's queue, or in none of them.
+//! RE-1. A frame is in one place: fresh, free, a policy's queue, the list of dirty pages or of a transaction, under way to the
+//! device, or wired. RE-2. A page is in the hash, in its object's list and in one of these places but the first two, or in
+//! none of them.
 
 use crate::list::{Linked, List};
 use crate::object::{ObjectId, Objects};

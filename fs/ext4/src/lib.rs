@@ -4,7 +4,8 @@
 //! calls: `vm` for the pages of its device.
 //!
 //! Reading order: `layout` (bytes) → `super_block` → `group` → `inode` → `map` (`extent`, `block_map`) → `dir`
-//! (`htree`, `hash`, `casefold`) → `xattr` → `vnops` (the whole as a file system) → `mount`.
+//! (`htree`, `hash`, `casefold`) → `xattr` → `vnops` (the whole as a file system) → `mount`. `journal` recovers
+//! a log and writes one; `mkfs` makes file systems.
 //!
 //! Memory: [`Ext4`] is a few hundred bytes, fixed at mount. All metadata are pages of the device's object; an operation
 //! pins at most [`MAX_PINS`] of them.

@@ -19,7 +19,8 @@
 //! | `fill` then `tell`; `fail` | `BusyPages::finish` then `Vm::frame_may_be_free`; `BusyPages::drop` |
 //! | `unpin` then `leave` | `Page::unpin` in `PageRef::drop`, then `frame_may_be_free` and `Reservation::drop` |
 //! | `round`, `judge` | `Vm::daemon_round`: until the eviction, its end |
-//! | `serve_gate`, `clean`, `io_done`, all of `journal` | nothing yet: the plan for writing |
+//! | `clean`, `io_done` | `dirty::Writing`, which nothing calls for a file system yet |
+//! | `serve_gate`, all of `journal` | nothing yet: the plan for writing |
 //!
 //! What is one step in the model is one critical section, or one access to an atomic, in the code. Threads unpin and pin
 //! without the resident lock, so that these steps come between those of a thread that holds it.
@@ -28,9 +29,9 @@
 //! being read, one that is absent), which clean page is evicted, whether a page is read ahead, whether a read fails,
 //! when a cache wires a frame.
 //!
-//! What it leaves out: the content of pages; the atomics' memory order (`tests/schedules.rs` and the orderings' own tests are
-//! for that); that an eviction looks at one page after the other while others pin; a failed write (the page would stay
-//! dirty, and its error be kept); data that must be written before the commit that refers to it; more than one request of
+//! What it leaves out: the content of pages; the atomics' memory order (`vm/src/atomics.rs` and `vm/tests/schedules` are for
+//! that); hits that copy without a reservation; that an eviction looks at one page after the other while others pin; a
+//! failed write (the page is clean then, and its error kept); data that must be written before the commit that refers to it; more than one request of
 //! the daemon at a time.
 //!
 //! What it says about writing, for whoever builds it:
