@@ -38,8 +38,23 @@ pub enum Error {
         /// Bytes that the value takes.
         need: u64,
     },
-    /// The device or mount was not opened for writing.
+    /// The device or mount was not opened for writing, or is written no more behind an error.
     ReadOnly,
+    /// There is an entry, or an attribute, of that name already.
+    Exists,
+    /// A directory has entries besides `.` and `..`.
+    NotEmpty,
+    /// The inode's flags (immutable, append only) forbid it.
+    NotPermitted,
+    /// A file has as many hard links as the file system can count.
+    TooManyHardLinks,
+    /// Longer than the file system can map or count.
+    FileTooLarge,
+    /// Used by somebody, so that it cannot go or be used now; says what.
+    Busy {
+        /// What is used.
+        what: &'static str,
+    },
     /// A structure of the file system contradicts itself.
     Corrupt {
         /// The structure and the rule that it breaks.
@@ -118,17 +133,23 @@ impl Error {
     /// The errno that a POSIX caller expects, by its Linux number.
     pub const fn errno(self) -> i32 {
         match self {
+            Error::NotPermitted => 1,
             Error::NotFound => 2,
             Error::Io { errno: 0, .. } | Error::ShortDevice { .. } => 5,
             Error::Io { errno, .. } => errno,
             Error::LimitTooSmall { .. } | Error::NoMemory { .. } => 12,
+            Error::Busy { .. } => 16,
+            Error::Exists => 17,
             Error::NotADirectory => 20,
             Error::IsADirectory => 21,
             Error::WrongType | Error::InvalidInput { .. } | Error::NotAFileSystem => 22,
+            Error::FileTooLarge => 27,
             Error::NoSpace { .. } => 28,
             Error::ReadOnly => 30,
+            Error::TooManyHardLinks => 31,
             Error::Range { .. } => 34,
             Error::NameTooLong => 36,
+            Error::NotEmpty => 39,
             Error::TooManyLinks => 40,
             Error::NoAttribute => 61,
             Error::Checksum { .. } => 74,
@@ -155,6 +176,12 @@ impl fmt::Display for Error {
             Error::NoAttribute => f.write_str("no such extended attribute"),
             Error::Range { need } => write!(f, "buffer too small, {need} bytes needed"),
             Error::ReadOnly => f.write_str("opened read-only"),
+            Error::Exists => f.write_str("exists already"),
+            Error::NotEmpty => f.write_str("directory not empty"),
+            Error::NotPermitted => f.write_str("operation not permitted by the file's flags"),
+            Error::TooManyHardLinks => f.write_str("too many hard links"),
+            Error::FileTooLarge => f.write_str("file too large"),
+            Error::Busy { what } => write!(f, "in use: {what}"),
             Error::NoSpace { what } => write!(f, "no space left in the file system: too few {what}"),
             Error::Corrupt { what, at } => write!(f, "corrupt file system: {what} (at {at})"),
             Error::Checksum { what, at } => write!(f, "checksum mismatch: {what} (at {at})"),
@@ -188,6 +215,13 @@ impl From<Error> for std::io::Error {
             Error::IsADirectory => std::io::ErrorKind::IsADirectory,
             Error::InvalidInput { .. } => std::io::ErrorKind::InvalidInput,
             Error::ReadOnly => std::io::ErrorKind::ReadOnlyFilesystem,
+            Error::Exists => std::io::ErrorKind::AlreadyExists,
+            Error::NotEmpty => std::io::ErrorKind::DirectoryNotEmpty,
+            Error::NotPermitted => std::io::ErrorKind::PermissionDenied,
+            Error::TooManyHardLinks => std::io::ErrorKind::TooManyLinks,
+            Error::FileTooLarge => std::io::ErrorKind::FileTooLarge,
+            Error::Busy { .. } => std::io::ErrorKind::ResourceBusy,
+            Error::NoSpace { .. } => std::io::ErrorKind::StorageFull,
             Error::Corrupt { .. } | Error::Checksum { .. } => std::io::ErrorKind::InvalidData,
             Error::Unsupported { .. } | Error::UnknownFeature { .. } => std::io::ErrorKind::Unsupported,
             _ => std::io::ErrorKind::Other,

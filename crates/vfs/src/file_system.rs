@@ -6,6 +6,7 @@
 //! at most [`FileSystem::max_pins`] pages at once; what it needs from a page beyond that it copies to the stack.
 //! Methods may block for I/O. They take no lock that they hold across a page request.
 
+use crate::change::Change;
 use crate::node::{FileKind, InodeNo, Node};
 use core::ops::{ControlFlow, Range};
 use rumpcap_host::Result;
@@ -77,6 +78,11 @@ pub struct StatFs {
 pub trait FileSystem: Send + Sync {
     /// The most pages that any method pins at once.
     fn max_pins(&self) -> u32;
+
+    /// The file system as one that can be written; `None` where it is mounted to be read.
+    fn change(&self) -> Option<&dyn Change> {
+        None
+    }
 
     /// The device that [`Extent::Device`] speaks of.
     fn device(&self) -> &DeviceObject;

@@ -76,12 +76,32 @@ pub(crate) struct Home {
 
 const PLACE_BITS: u32 = 48;
 
+/// Bits that say which units of a held page were changed; those above are the operation's number.
+const HELD_UNIT_BITS: u32 = (PAGE_SIZE / UNIT_BYTES) as u32;
+
 impl Home {
     fn new(device: DirtyDevice, place_bytes: u64, units: &Range<usize>) -> Home {
         let place = place_bytes / UNIT_BYTES as u64;
         assert!(place < 1 << PLACE_BITS && place_bytes.is_multiple_of(UNIT_BYTES as u64), "DI-1: no place");
         let (first, count) = (units.start as u64, units.len() as u64);
         Home { word: place | first << PLACE_BITS | count << (PLACE_BITS + 4) | u64::from(device.0) << 56 }
+    }
+
+    /// For a held page, which is not dirty: none of its units yet, and the operation that was the first to change it.
+    pub(crate) fn of_held(operation: u64) -> Home {
+        Home { word: operation << HELD_UNIT_BITS }
+    }
+
+    pub(crate) fn add_held_units(&mut self, mask: u8) {
+        self.word |= u64::from(mask);
+    }
+
+    pub(crate) fn held_units(self) -> u8 {
+        self.word as u8 & ((1 << HELD_UNIT_BITS) - 1)
+    }
+
+    pub(crate) fn held_by(self) -> u64 {
+        self.word >> HELD_UNIT_BITS
     }
 
     fn device(self) -> DirtyDevice {

@@ -8,20 +8,24 @@
 //!
 //! HE-1. A held page is not evicted and not written to its place by anybody but its owner.
 //! HE-2. Pages are held in the order in which they were first changed.
+//! HE-3. A held page tells which of its units were changed, and by which operation it was first held. So the owner logs no
+//! byte that it did not change, and can take an operation back: what it was first to change is forgotten, the rest restored.
 //!
 //! Locks: the resident lock for the list. Memory: the wired count; the pages' own links. Failure: none after `new`.
 
 use crate::boot::Vm;
+use crate::dirty::Home;
 use crate::frames::PageRef;
 use crate::list::{Linked, List};
 use crate::modify::PageMut;
 use crate::object::ObjectId;
 use crate::page::{FrameNo, PAGE_SIZE, PageIndex, Pin};
 use crate::page_queue::{ByQueue, Place};
-use core::ops::Deref;
+use core::ops::{Deref, Range};
 use core::sync::atomic::Ordering::Relaxed;
 use rumpcap_host::Result;
 use rumpcap_host::sync::Arc;
+use rumpcap_host::thread;
 
 /// The pages that a transaction holds, and the right to hold so many.
 pub struct HeldPages {
@@ -57,18 +61,22 @@ impl HeldPages {
         self.list.len()
     }
 
-    /// Ends the change of a page, which is this transaction's from now on.
-    pub fn hold<'r>(&mut self, page: PageMut<'r>) -> PageRef<'r> {
+    /// Ends the change of a page, which is this transaction's from now on. Its units `units` (of 1 KiB, from 0 to 4) were
+    /// changed, by operation `operation` (HE-3).
+    pub fn hold<'r>(&mut self, page: PageMut<'r>, units: Range<usize>, operation: u64) -> PageRef<'r> {
         let (vm, frame) = (&self.vm, page.frame());
+        let mask = units.fold(0, |mask, unit| mask | 1 << unit);
         if !vm.table.page(frame).is_held() {
             assert!(self.room() > 0, "F5: a transaction changes more pages than it reserved");
             let mut resident = vm.resident.lock();
             resident.leave_policy(&vm.table, frame);
             resident.links[frame.slot()].set_place(Place::Held);
+            resident.links[frame.slot()].home = Home::of_held(operation);
             self.list.push_back(&mut ByQueue(&mut resident.links), frame.0);
             resident.held_pages += 1;
             vm.table.page(frame).set_held();
         }
+        vm.resident.lock().links[frame.slot()].home.add_held_units(mask);
         page.finish()
     }
 
@@ -85,6 +93,11 @@ impl HeldPages {
     pub fn identity(&self, page: HeldPage) -> (ObjectId, PageIndex) {
         let (object, index) = self.vm.table.page(page.frame).identity();
         (ObjectId(object), index)
+    }
+
+    /// The units of a held page that were changed, a bit for each, the lowest for the first.
+    pub fn units(&self, page: HeldPage) -> u8 {
+        self.vm.resident.lock().links[page.frame.slot()].home.held_units()
     }
 
     /// A held page, to be written: nobody changes it meanwhile.
@@ -114,15 +127,26 @@ impl HeldPages {
 
     /// Forgets the changes of all pages: whoever reads them next reads the device. Nobody else holds one.
     pub fn abandon(&mut self) {
-        let mut resident = self.vm.resident.lock();
-        resident.held_pages -= self.list.len();
-        while let Some(frame) = self.list.pop_front(&mut ByQueue(&mut resident.links)) {
-            let frame = FrameNo(frame);
+        self.abandon_behind(0);
+    }
+
+    /// Forgets the changes of all pages but the first `keep`: see [`HeldPages::abandon`].
+    pub fn abandon_behind(&mut self, keep: u32) {
+        while self.list.len() > keep {
+            let mut resident = self.vm.resident.lock();
+            let last = self.list.back().expect("HE-2: a list with a length has a last page");
+            self.list.remove(&mut ByQueue(&mut resident.links), last);
+            resident.held_pages -= 1;
+            let frame = FrameNo(last);
             self.vm.table.page(frame).release();
             resident.join_policy(&self.vm.table, frame);
-            resident.evict(&self.vm.table, frame);
+            // Who looked for another page in this frame may just be finding out that it is not there any more (CO-1).
+            while !resident.evict(&self.vm.table, frame) {
+                drop(resident);
+                thread::yield_now();
+                resident = self.vm.resident.lock();
+            }
         }
-        drop(resident);
         self.vm.frame_may_be_free();
     }
 }
@@ -144,6 +168,15 @@ impl Deref for HeldRef<'_> {
 impl Drop for HeldRef<'_> {
     fn drop(&mut self) {
         self.vm.unpin(self.frame);
+    }
+}
+
+impl PageRef<'_> {
+    /// The operation that was the first of the running transaction to change this page; `None` if it is not held.
+    pub fn held_by(&self) -> Option<u64> {
+        let vm = self.reservation().vm();
+        let is_held = vm.table.page(self.frame()).is_held();
+        is_held.then(|| vm.resident.lock().links[self.frame().slot()].home.held_by())
     }
 }
 

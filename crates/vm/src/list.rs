@@ -66,6 +66,10 @@ impl List {
         self.head.get()
     }
 
+    pub(crate) fn back(&self) -> Option<u32> {
+        self.tail.get()
+    }
+
     pub(crate) fn push_back(&mut self, all: &mut impl Linked, item: u32) {
         *all.links(item) = Links { prev: self.tail, next: Link::NONE };
         match self.tail.get() {

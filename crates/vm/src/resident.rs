@@ -344,13 +344,15 @@ impl Resident {
         self.policy.insert(&mut view(&mut self.links, table), frame.0, name);
     }
 
-    /// Frees a page if nobody holds it.
-    pub(crate) fn evict(&mut self, table: &PageTable, frame: FrameNo) {
-        if table.try_evict(frame) {
+    /// Frees a page if nobody holds it; whether it did.
+    pub(crate) fn evict(&mut self, table: &PageTable, frame: FrameNo) -> bool {
+        let is_free = table.try_evict(frame);
+        if is_free {
             self.leave_policy(table, frame);
             let frame = self.forget(table, frame.0);
             self.put_free(frame);
         }
+        is_free
     }
 }
 

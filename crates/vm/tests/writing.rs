@@ -224,7 +224,7 @@ fn held_pages_stay_until_they_are_committed_and_go_unwritten_when_abandoned() {
         let r = world.vm.reserve(2);
         let mut page = world.page(&r, index).modify();
         page.fill(byte);
-        held.hold(page);
+        held.hold(page, 0..4, 1);
     };
     (0..20).for_each(|index| change(&mut held, index, 1));
     (0..20).for_each(|index| change(&mut held, index, 2));
@@ -251,6 +251,31 @@ fn held_pages_stay_until_they_are_committed_and_go_unwritten_when_abandoned() {
     drop(held);
     assert_eq!(world.read(40), [0; 4]);
     assert_eq!(world.vm.report().stuck, 0);
+}
+
+#[test]
+fn an_operation_is_taken_back_without_those_before_it() {
+    let world = World::boot(512 << 10, PolicyKind::S3Fifo, Daemon::Inline);
+    let mut held = HeldPages::new(&world.vm, 8).unwrap();
+    let change = |held: &mut HeldPages, index: u64, operation: u64, unit: usize| {
+        let r = world.vm.reserve(2);
+        let mut page = world.page(&r, index).modify();
+        page.fill(operation as u8);
+        assert_eq!(
+            held.hold(page, unit..unit + 1, operation).held_by(),
+            Some(if index == 0 { 1 } else { operation })
+        );
+    };
+    change(&mut held, 0, 1, 0);
+    (0..4).for_each(|index| change(&mut held, index, 2, 2));
+    let units = |held: &HeldPages, page| held.units(page);
+    let first = held.next(None).unwrap();
+    assert_eq!(units(&held, first), 0b101);
+    assert_eq!(units(&held, held.next(Some(first)).unwrap()), 0b100);
+    held.abandon_behind(1);
+    assert_eq!(held.len(), 1);
+    // The first page was there before; its owner restores it.
+    assert_eq!((0..4).map(|index| world.read(index)[0]).collect::<Vec<_>>(), [2, 0, 0, 0]);
 }
 
 #[test]
