@@ -16,6 +16,28 @@ use core::ops::Range;
 use rumpcap_host::Result;
 use rumpcap_vm::{DirtyDevice, Reservation};
 
+/// What a mount may do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Access {
+    /// Read; the device is never written.
+    #[default]
+    Read,
+    /// Change the file system.
+    Write,
+}
+
+/// In which order content and what refers to it reach the device, as the mount option `data=`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DataMode {
+    /// Content before the commit that refers to it: no power cut shows what was in the blocks before.
+    #[default]
+    Ordered,
+    /// Content in its own time.
+    Writeback,
+    /// Content through the journal, as metadata.
+    Journal,
+}
+
 /// An entry of a directory, by name.
 #[derive(Clone, Copy, Debug)]
 pub struct EntryName<'a> {

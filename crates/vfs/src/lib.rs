@@ -23,8 +23,8 @@ mod vnode;
 
 pub use batch::{Batch, DirScan, Record};
 pub use change::{
-    Allocate, Change, Commit, EntryName, InUse, NewFile, Placed, Remove, Removed, Rename, Renamed,
-    SetAttributes, SetXattr, Step, Store, Written,
+    Access, Allocate, Change, Commit, DataMode, EntryName, InUse, NewFile, Placed, Remove, Removed, Rename,
+    Renamed, SetAttributes, SetXattr, Step, Store, Written,
 };
 pub use data::DIRECT_READ_BYTES;
 pub use file_system::{DirCookie, DirEntry, DirSink, Extent, FileSystem, StatFs, XattrSink};

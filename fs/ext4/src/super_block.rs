@@ -238,6 +238,16 @@ fn verify(raw: &RawSuperBlock, features: &Features, offset: u64) -> Result<()> {
     Ok(())
 }
 
+/// Puts the checksum into a super block that was changed, if it has one.
+pub(crate) fn seal_super_block(raw: &mut RawSuperBlock) {
+    let features = Features { ro_compat: raw.features_ro_compat.get(), ..Features::default() };
+    if features.has_metadata_csum() {
+        let bytes = raw.as_bytes();
+        let covered = bytes.get(..core::mem::offset_of!(RawSuperBlock, checksum)).unwrap_or_default();
+        raw.checksum = crc32c(!0, covered).into();
+    }
+}
+
 fn csum_seed(raw: &RawSuperBlock, features: &Features) -> u32 {
     if features.has_metadata_csum_seed() { raw.checksum_seed.get() } else { crc32c(!0, &raw.uuid) }
 }

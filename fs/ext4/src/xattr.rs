@@ -10,6 +10,7 @@
 
 mod area;
 pub(crate) mod name;
+mod set;
 mod value;
 
 use crate::Ext4;
@@ -24,6 +25,7 @@ use name::Name;
 use rumpcap_host::{Error, Result};
 use rumpcap_vfs::{Node, XattrSink};
 use rumpcap_vm::Reservation;
+pub(crate) use set::set;
 use zerocopy::{FromZeros, IntoBytes};
 
 /// Bytes of the header of a block.
