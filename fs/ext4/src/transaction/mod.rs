@@ -22,6 +22,8 @@ mod commit;
 mod error;
 mod freed;
 mod handle;
+#[cfg(test)]
+mod tests;
 mod undo;
 
 use crate::Ext4;
