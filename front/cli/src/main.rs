@@ -17,8 +17,10 @@ mod commands;
 mod content;
 mod glob;
 mod images;
+mod interrupt;
 mod json;
 mod links;
+mod lock;
 #[cfg(feature = "tracing")]
 mod log;
 mod messages;
