@@ -14,7 +14,7 @@ use crate::map::Run;
 use crate::{Ext4, MAX_PINS, SuperBlock};
 use rumpcap_block::{BlockDevice, Overlay};
 use rumpcap_host::{Error, Result};
-use rumpcap_vfs::InodeNo;
+use rumpcap_vfs::{Access, DataMode, InodeNo};
 use rumpcap_vm::{DeviceObject, PAGE_SIZE, Vm, WiredRun};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -33,6 +33,10 @@ pub struct Options {
     pub temporary_directory: Option<PathBuf>,
     /// Byte of the device of the super block to use, for one whose primary is lost; `None` for the primary.
     pub super_block_offset: Option<u64>,
+    /// What it is mounted for.
+    pub access: Access,
+    /// When content is written.
+    pub data: DataMode,
 }
 
 impl Ext4 {
