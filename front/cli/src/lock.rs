@@ -5,13 +5,16 @@
 //!
 //! L-1. Two commands never write one image at once, and nobody begins to write while somebody reads: he is refused, and told who it is.
 //! L-2. Who reads is never refused. Beside a writer he is warned: what he sees may be of two moments.
-//! L-3. Locks of other kinds (virtual machines take them on the images of their disks) refuse a writer as well.
+//! L-3. Locks of other kinds (virtual machines take them on the images of their disks) refuse a writer as well, and so does the
+//!      kernel, where it has the image mounted or attached to a loop device that can be written.
 //!
 //! Failure: a host that keeps no locks for the image's file system lets everybody in.
 
 use rustix::fd::OwnedFd;
-use rustix::fs::{FlockOperation, Mode, OFlags};
+use rustix::fs::{FileType, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 /// What a lock is taken for.
@@ -28,11 +31,18 @@ pub struct ImageLock {
     /// Device and inode number of the image.
     pub identity: (u64, u64),
     _fd: OwnedFd,
+    /// Of a block device that is written: while it is open, nobody can mount it.
+    _exclusive: Option<OwnedFd>,
 }
 
 /// Whoever has an image.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Holder(Vec<i32>);
+pub enum Holder {
+    /// Processes, as far as they are known.
+    Processes(Vec<i32>),
+    /// The host's kernel, by a loop device or a mount.
+    Kernel(String),
+}
 
 /// Takes the lock of `image`.
 ///
@@ -41,7 +51,8 @@ pub struct Holder(Vec<i32>);
 pub fn take(image: &Path, purpose: Purpose) -> Result<Result<ImageLock, Holder>, Errno> {
     // For writing where that is wanted: some network file systems let nobody else have an exclusive lock.
     let access = if purpose == Purpose::Write { OFlags::RDWR } else { OFlags::RDONLY };
-    let fd = rustix::fs::open(image, access | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY, Mode::empty())?;
+    let fd =
+        rustix::fs::open(image, access | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY, Mode::empty())?;
     let stat = rustix::fs::fstat(&fd)?;
     let identity = (stat.st_dev, stat.st_ino);
     let operation = match purpose {
@@ -49,20 +60,55 @@ pub fn take(image: &Path, purpose: Purpose) -> Result<Result<ImageLock, Holder>,
         Purpose::Write => FlockOperation::NonBlockingLockExclusive,
     };
     match rustix::fs::flock(&fd, operation) {
-        Err(Errno::WOULDBLOCK) => return Ok(Err(Holder(holders(identity, Kind::Flock)))),
+        Err(Errno::WOULDBLOCK) => return Ok(Err(Holder::Processes(holders(identity, Kind::Flock)))),
         Err(Errno::NOLCK | Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) | Ok(()) => {}
         Err(e) => return Err(e),
     }
-    let others = holders(identity, Kind::Ranges);
-    if purpose == Purpose::Write && !others.is_empty() {
-        return Ok(Err(Holder(others)));
+    if purpose == Purpose::Read {
+        return Ok(Ok(ImageLock { identity, _fd: fd, _exclusive: None }));
     }
-    Ok(Ok(ImageLock { identity, _fd: fd }))
+    let others = holders(identity, Kind::Ranges);
+    if !others.is_empty() {
+        return Ok(Err(Holder::Processes(others)));
+    }
+    if let Some(device) = loop_device(identity) {
+        return Ok(Err(Holder::Kernel(device)));
+    }
+    let is_device = FileType::from_raw_mode(stat.st_mode) == FileType::BlockDevice;
+    let exclusive = if is_device { claim(image).map(Some) } else { Ok(None) };
+    match exclusive {
+        Err(Errno::BUSY) => Ok(Err(Holder::Kernel(crate::quote::for_message(image.as_os_str().as_bytes())))),
+        exclusive => Ok(Ok(ImageLock { identity, _fd: fd, _exclusive: exclusive? })),
+    }
+}
+
+/// Keeps a block device from being mounted.
+///
+/// # Errors
+/// `BUSY` where it is.
+pub fn claim(device: &Path) -> Result<OwnedFd, Errno> {
+    rustix::fs::open(device, OFlags::RDWR | OFlags::EXCL | OFlags::CLOEXEC, Mode::empty())
+}
+
+/// A loop device of the host that can write to the file.
+fn loop_device(identity: (u64, u64)) -> Option<String> {
+    let devices = std::fs::read_dir("/sys/block").ok()?;
+    devices.filter_map(Result::ok).find_map(|device| {
+        let backing = std::fs::read_to_string(device.path().join("loop/backing_file")).ok()?;
+        let file = std::fs::metadata(backing.strip_suffix('\n').unwrap_or(&backing)).ok()?;
+        let is_read_only = std::fs::read_to_string(device.path().join("ro")).is_ok_and(|ro| ro.trim() == "1");
+        let is_it = (file.dev(), file.ino()) == identity && !is_read_only;
+        is_it.then(|| format!("/dev/{}", device.file_name().display()))
+    })
 }
 
 impl std::fmt::Display for Holder {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let known = self.0.iter().filter(|pid| **pid > 0);
+        let pids = match self {
+            Holder::Kernel(device) => return write!(f, "the kernel, by {device}"),
+            Holder::Processes(pids) => pids,
+        };
+        let known = pids.iter().filter(|pid| **pid > 0);
         let texts: Vec<String> = known.map(|pid| process(*pid)).collect();
         match texts.len() {
             0 => f.write_str("another process"),
@@ -133,7 +179,8 @@ mod tests {
         assert!(writer.is_ok());
         let Err(holder) = get(Purpose::Write) else { panic!("two writers") };
         // A container may hide the numbers of processes, or the list.
-        assert!(holder.0.is_empty() || holder.0 == [i32::try_from(std::process::id()).unwrap()], "{holder}");
+        let me = Holder::Processes(vec![i32::try_from(std::process::id()).unwrap()]);
+        assert!(holder == Holder::Processes(vec![]) || holder == me, "{holder}");
         assert!(get(Purpose::Read).is_err());
         drop(writer);
         assert!(get(Purpose::Write).is_ok());
@@ -147,6 +194,6 @@ mod tests {
         let file = (rustix::fs::makedev(8, 1), 77);
         assert_eq!(parse(list, file, Kind::Flock), [12]);
         assert_eq!(parse(list, file, Kind::Ranges), [-1, 13]);
-        assert_eq!(Holder(vec![]).to_string(), "another process");
+        assert_eq!(Holder::Processes(vec![]).to_string(), "another process");
     }
 }

@@ -13,6 +13,7 @@ mod records;
 mod sparse;
 
 use records::Records;
+pub use records::time as parse_seconds;
 use rumpcap::Timestamp;
 use std::fmt;
 use std::io::{self, Read};
@@ -169,7 +170,10 @@ impl<R: Read> Reader<R> {
         let link = link.or_else(|| header.link_name_bytes().map(|l| l.into_owned())).unwrap_or_default();
         let mtime = match own.mtime {
             Some(mtime) => mtime,
-            None => Timestamp { seconds: seconds(header).ok_or_else(|| bad("a time that is none"))?, nanoseconds: 0 },
+            None => Timestamp {
+                seconds: seconds(header).ok_or_else(|| bad("a time that is none"))?,
+                nanoseconds: 0,
+            },
         };
         let device = |field: io::Result<Option<u32>>| field.ok().flatten().unwrap_or(0);
         let what = what(header, &name);

@@ -101,7 +101,7 @@ pub fn number(text: &[u8]) -> Option<u64> {
 }
 
 /// Seconds in decimal, with a fraction: -0.5 is half a second before 1970.
-fn time(text: &[u8]) -> Option<Timestamp> {
+pub fn time(text: &[u8]) -> Option<Timestamp> {
     let text = std::str::from_utf8(text).ok()?;
     let (is_negative, text) = text.strip_prefix('-').map_or((false, text), |text| (true, text));
     let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
@@ -155,7 +155,7 @@ mod tests {
     #[test]
     fn values_may_hold_anything() {
         let mut records = Records::default();
-        records.read(b"30 SCHILY.xattr.user.a%3Db=\n\0=\n9 gid=70\n").unwrap();
+        records.read(b"31 SCHILY.xattr.user.a%3Db=\n\0=\n9 gid=70\n").unwrap();
         assert_eq!(records.xattrs, [(b"user.a=b".to_vec(), b"\n\0=".to_vec())]);
         assert_eq!(records.gid, Some(70));
         for bad in [&b"9 gid=70"[..], b"99 gid=70\n", b"3 a\n", b"x", b"0 a=b\n", b"9 gid=7x\n"] {

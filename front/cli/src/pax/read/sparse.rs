@@ -13,7 +13,8 @@ impl<R: Read> Reader<R> {
     /// GNU's old format: four runs in the header, 21 in each block behind it.
     pub(super) fn old_sparse(&mut self, header: &Header, entry: &mut Entry) -> Result<(), Broken> {
         let bad = |what| Broken::Format(what, self.at);
-        let gnu = header.as_gnu().ok_or_else(|| bad("a map of holes in a header that has no place for it"))?;
+        let gnu =
+            header.as_gnu().ok_or_else(|| bad("a map of holes in a header that has no place for it"))?;
         let stored = entry.size;
         entry.size = gnu.real_size().map_err(|_| bad("a size that is no number"))?;
         let mut runs = Vec::new();

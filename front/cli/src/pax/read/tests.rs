@@ -9,7 +9,8 @@ use std::process::Command;
 /// Archives of `directory`.
 fn archive(directory: &Path, options: &[&str]) -> Vec<u8> {
     let mut command = Command::new("tar");
-    let out = command.args(options).args(["--sort=name", "-cf-", "."]).current_dir(directory).output().unwrap();
+    let out =
+        command.args(options).args(["--sort=name", "-cf-", "."]).current_dir(directory).output().unwrap();
     assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
     out.stdout
 }
