@@ -29,7 +29,7 @@ impl World {
             .args(arguments)
             .arg(directory.path().join("image"))
             .arg("32M")
-            .status();
+            .output();
         match made {
             Ok(made) => assert!(made.status.success()),
             Err(_) => {
