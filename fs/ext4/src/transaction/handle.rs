@@ -16,7 +16,7 @@ use crate::super_block::seal_super_block;
 use core::ops::Range;
 use rumpcap_host::{Error, Result};
 use rumpcap_vfs::Timestamp;
-use rumpcap_vm::{BusyPages, PAGE_SIZE, PageRef, Pager, Reservation, UNIT_BYTES};
+use rumpcap_vm::{BusyPages, HeldAs, PAGE_SIZE, PageRef, Pager, Reservation, UNIT_BYTES};
 use zerocopy::FromBytes;
 
 /// Why an operation is to be tried again.
@@ -65,7 +65,7 @@ impl Handle<'_> {
         let page = fs.block_page(self.r, block, 0)?;
         let at = fs.byte_of(block, 0)?;
         self.tx.save(&page, at, changed)?;
-        Ok(self.tx.change(page, at, fs.sb.block_size as usize, change))
+        Ok(self.tx.change(page, at, fs.sb.block_size as usize, HeldAs::Changed, change))
     }
 
     /// Gives a block that was allocated as metadata in this operation its first content: zeros, then what `fill` makes of them.
@@ -79,7 +79,7 @@ impl Handle<'_> {
         let page = whole_page(fs, self.r, at, size)?;
         self.tx.save(&page, at, &[0..size])?;
         self.tx.unrevoke(block);
-        Ok(self.tx.change(page, at, size, |bytes| {
+        Ok(self.tx.change(page, at, size, HeldAs::Created, |bytes| {
             bytes.fill(0);
             fill(bytes)
         }))
@@ -180,13 +180,14 @@ impl Transaction {
         page: PageRef<'_>,
         at: u64,
         len: usize,
+        how: HeldAs,
         change: impl FnOnce(&mut [u8]) -> T,
     ) -> T {
         let start = within_page(at);
         let mut page = page.modify();
         let value = change(page.get_mut(start..start.saturating_add(len)).unwrap_or_default());
         let units = start / UNIT_BYTES..start.saturating_add(len).div_ceil(UNIT_BYTES);
-        self.held.hold(page, units, self.operation);
+        self.held.hold(page, units, how, self.operation);
         value
     }
 
