@@ -91,6 +91,7 @@ impl Mount {
             ignore_journal: options.ignore_journal,
             temporary_directory: options.temporary_directory.clone(),
             super_block_offset: options.super_block_offset,
+            ..rumpcap_ext4::Options::default()
         };
         let ext4 = Arc::new(Ext4::mount(vfs.vm(), device, &options)?);
         let vfs = rumpcap_vfs::Mount::new(vfs.clone(), ext4.clone());
