@@ -235,6 +235,10 @@ pub const INODE_CHECKSUM_HI_OFFSET: usize = 0x82;
 pub mod inode_flags {
     /// The flags that the kernel's `FS_IOC_GETFLAGS` shows.
     pub const VISIBLE: u32 = 0x725B_DFFF;
+    /// Not to be changed, removed, renamed or linked.
+    pub const IMMUTABLE: u32 = 0x10;
+    /// Written at the end alone.
+    pub const APPEND: u32 = 0x20;
     /// Content, names or target encrypted.
     pub const ENCRYPT: u32 = 0x800;
     /// A directory with a hash tree.
