@@ -178,7 +178,7 @@ impl Handle<'_> {
         let Some(number) = outside.number else { return Ok(()) };
         self.drop_share(number, outside.references)?;
         set_file_acl(inode, 0);
-        inode.add_blocks(&self.fs.sb, -1)
+        inode.add_blocks(&self.fs.sb, -self.cluster_blocks())
     }
 
     /// Puts an attribute into one of the two drafts, and takes it out of the other.
@@ -217,14 +217,16 @@ impl Handle<'_> {
 
     /// Counts what values in inodes take (PL-3).
     fn charge(&self, inode: &mut Inode, old: Option<Entry>, new: Option<Content<'_>>) -> Result<()> {
-        let blocks = |len: u32| i64::from(len.div_ceil(self.fs.sb.block_size));
+        let sb = &self.fs.sb;
+        let cluster_bytes = u64::from(sb.block_size) << sb.cluster_log;
+        let blocks = |len: u32| (u64::from(len).div_ceil(cluster_bytes) << sb.cluster_log) as i64;
         let before =
             old.filter(|old| old.value_inode() != 0).map_or(0, |old| blocks(old.head.value_len.get()));
         let after = match new {
             Some(Content::Inode { len, .. }) => blocks(len),
             _ => 0,
         };
-        if before == after { Ok(()) } else { inode.add_blocks(&self.fs.sb, after - before) }
+        if before == after { Ok(()) } else { inode.add_blocks(sb, after - before) }
     }
 
     /// Stores the inode, with its attributes if they were changed.
@@ -252,7 +254,7 @@ impl Handle<'_> {
             Some(number) if outside.draft.is_empty() => {
                 self.drop_share(number, outside.references)?;
                 set_file_acl(inode, 0);
-                inode.add_blocks(&self.fs.sb, -1)
+                inode.add_blocks(&self.fs.sb, -self.cluster_blocks())
             }
             None if outside.draft.is_empty() => Ok(()),
             Some(number) if outside.is_ours() => {
@@ -267,7 +269,7 @@ impl Handle<'_> {
             }
             None => {
                 self.create_attribute_block(inode, &mut outside.draft)?;
-                inode.add_blocks(&self.fs.sb, 1)
+                inode.add_blocks(&self.fs.sb, self.cluster_blocks())
             }
         }
     }
@@ -285,7 +287,7 @@ impl Handle<'_> {
     /// One reference less to a block of attributes, which is freed at the last.
     pub(super) fn drop_share(&mut self, number: u64, references: u32) -> Result<()> {
         if references <= 1 {
-            return self.free_blocks(number, 1, Use::Metadata);
+            return self.free_blocks(number, 1 << self.fs.sb.cluster_log, Use::Metadata);
         }
         let seed = self.checksum_seed();
         let head = 0..size_of::<RawXattrHeader>();
@@ -320,6 +322,11 @@ impl Handle<'_> {
             return Ok(());
         }
         self.edit_super(|raw| raw.features_compat = (raw.features_compat.get() | COMPAT_EXT_ATTR).into())
+    }
+
+    /// Blocks that a block of attributes takes: the rest of its cluster with it.
+    fn cluster_blocks(&self) -> i64 {
+        1 << self.fs.sb.cluster_log
     }
 
     fn checksum_seed(&self) -> Option<u32> {

@@ -21,8 +21,8 @@ use rumpcap_vm::Reservation;
 
 /// Longest value, as Linux has it.
 const VALUE_BYTES_MAX: usize = 64 << 10;
-/// Longest name behind its prefix.
-const SUFFIX_BYTES_MAX: usize = 255;
+/// Longest name, with its prefix, as Linux has it: the device would hold some longer ones, which nobody could read there.
+const NAME_BYTES_MAX: usize = 255;
 
 /// What is to be done to one attribute.
 struct Change<'a> {
@@ -126,13 +126,13 @@ fn store_by_inode(
 
 const MALFORMED: Error = Error::InvalidInput { what: "access control list" };
 
-fn parse(name: &[u8]) -> Result<Name<'_>> {
-    let name = Name::parse(name).ok_or(Error::Unsupported { what: "namespace of an extended attribute" })?;
+fn parse(full: &[u8]) -> Result<Name<'_>> {
+    let name = Name::parse(full).ok_or(Error::Unsupported { what: "namespace of an extended attribute" })?;
     if name.suffix.contains(&0) {
         return Err(Error::InvalidInput { what: "name of an extended attribute" });
     }
-    if name.suffix.len() > SUFFIX_BYTES_MAX {
-        return Err(Error::Range { need: name.suffix.len() as u64 });
+    if full.len() > NAME_BYTES_MAX {
+        return Err(Error::Range { need: full.len() as u64 });
     }
     Ok(name)
 }
