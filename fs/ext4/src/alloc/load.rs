@@ -122,7 +122,7 @@ impl Handle<'_> {
     /// Clusters of the blocks `blocks` of a group.
     pub(super) fn bits_of(&self, blocks: &Range<u32>) -> Range<u32> {
         let log = self.fs.sb.cluster_log;
-        blocks.start >> log..blocks.end.saturating_add((1 << log) - 1) >> log
+        blocks.start >> log..blocks.end.div_ceil(1 << log)
     }
 
     fn checksum(&self, map: Map, bytes: &[u8]) -> Option<u32> {
