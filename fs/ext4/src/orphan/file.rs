@@ -88,7 +88,7 @@ impl Handle<'_> {
     }
 
     /// Has `look` look at the entries of blocks of the file, until it gives something.
-    fn in_blocks<T>(
+    fn in_orphan_blocks<T>(
         &self,
         file: &OrphanFile,
         blocks: Range<u64>,
@@ -125,14 +125,14 @@ impl Handle<'_> {
     }
 
     /// How many entries there are.
-    pub(super) fn count_in_file(&mut self, file: &OrphanFile) -> Result<u32> {
+    pub(super) fn count_orphan_file(&mut self, file: &OrphanFile) -> Result<u32> {
         if let Some(count) = self.hints().orphans.in_file {
             return Ok(count);
         }
         let mut count = 0u32;
         let may_have_some = self.super_block()?.features_ro_compat.get() & ORPHAN_PRESENT != 0;
         let blocks = if may_have_some { file.blocks } else { 0 };
-        self.in_blocks(file, 0..blocks, |entries| {
+        self.in_orphan_blocks(file, 0..blocks, |entries| {
             let used = entries.iter().filter(|entry| entry.get() != 0).count();
             count = count.saturating_add(used as u32);
             None::<(usize, ())>
@@ -142,22 +142,22 @@ impl Handle<'_> {
     }
 
     /// Where inode `ino` is in the file.
-    pub(super) fn find_in_file(&mut self, file: &OrphanFile, ino: InodeNo) -> Result<Option<Place>> {
-        Ok(self.find_entry(file, |entry| u64::from(entry) == ino.0)?.map(|(place, _)| place))
+    pub(super) fn find_in_orphan_file(&mut self, file: &OrphanFile, ino: InodeNo) -> Result<Option<Place>> {
+        Ok(self.find_orphan_entry(file, |entry| u64::from(entry) == ino.0)?.map(|(place, _)| place))
     }
 
     /// The first entry that is `wanted`, and what it is; none when all entries were seen.
-    pub(super) fn find_entry(
+    pub(super) fn find_orphan_entry(
         &mut self,
         file: &OrphanFile,
         wanted: impl Fn(u32) -> bool,
     ) -> Result<Option<(Place, u32)>> {
-        let mut left = self.count_in_file(file)?;
+        let mut left = self.count_orphan_file(file)?;
         for logical in 0..file.blocks {
             if left == 0 {
                 break;
             }
-            let found = self.in_blocks(file, logical..logical.saturating_add(1), |entries| {
+            let found = self.in_orphan_blocks(file, logical..logical.saturating_add(1), |entries| {
                 for (index, entry) in entries.iter().enumerate().filter(|(_, entry)| entry.get() != 0) {
                     left = left.saturating_sub(1);
                     if wanted(entry.get()) {
@@ -177,25 +177,25 @@ impl Handle<'_> {
     ///
     /// # Errors
     /// `NoSpace` when the file is full; `Corrupt`, `Checksum`, `Io`.
-    pub(super) fn add_to_file(&mut self, file: &OrphanFile, ino: InodeNo) -> Result<()> {
-        let count = self.count_in_file(file)?;
-        let free = self.in_blocks(file, 0..file.blocks, |entries| {
+    pub(super) fn add_to_orphan_file(&mut self, file: &OrphanFile, ino: InodeNo) -> Result<()> {
+        let count = self.count_orphan_file(file)?;
+        let free = self.in_orphan_blocks(file, 0..file.blocks, |entries| {
             entries.iter().position(|entry| entry.get() == 0).map(|index| (index, ()))
         })?;
         let (place, ()) = free.ok_or(Error::NoSpace { what: "places in the orphan file" })?;
-        self.put_entry(file, place, ino.0 as u32)?;
-        self.set_count_in_file(count.saturating_add(1))
+        self.put_orphan_entry(file, place, ino.0 as u32)?;
+        self.set_count_of_orphan_file(count.saturating_add(1))
     }
 
     /// Takes the entry at `place` out.
-    pub(super) fn remove_from_file(&mut self, file: &OrphanFile, place: Place) -> Result<()> {
-        let count = self.count_in_file(file)?;
-        self.put_entry(file, place, 0)?;
-        self.set_count_in_file(count.saturating_sub(1))
+    pub(super) fn remove_from_orphan_file(&mut self, file: &OrphanFile, place: Place) -> Result<()> {
+        let count = self.count_orphan_file(file)?;
+        self.put_orphan_entry(file, place, 0)?;
+        self.set_count_of_orphan_file(count.saturating_sub(1))
     }
 
     /// See OF-1.
-    pub(super) fn set_count_in_file(&mut self, count: u32) -> Result<()> {
+    pub(super) fn set_count_of_orphan_file(&mut self, count: u32) -> Result<()> {
         self.hints().orphans.in_file = Some(count);
         let features = self.super_block()?.features_ro_compat.get();
         let wanted = if count > 0 { features | ORPHAN_PRESENT } else { features & !ORPHAN_PRESENT };
@@ -205,7 +205,7 @@ impl Handle<'_> {
         self.edit_super(|raw| raw.features_ro_compat = wanted.into())
     }
 
-    fn put_entry(&mut self, file: &OrphanFile, place: Place, ino: u32) -> Result<()> {
+    fn put_orphan_entry(&mut self, file: &OrphanFile, place: Place, ino: u32) -> Result<()> {
         let size = self.fs.sb.block_size as usize;
         let has_sum = self.fs.sb.features.has_metadata_csum();
         let seed = self.fs.inode_checksum_seed(&file.node);

@@ -35,7 +35,7 @@ enum End {
 /// `Io`; an error that stopped writing.
 pub(crate) fn finish_all(fs: &Ext4, r: &Reservation<'_>, now: Timestamp) -> Result<()> {
     if fs.sb.state & STATE_ERRORS != 0 {
-        return fs.change(r, now, |h| if h.first_listed()? == 0 { Ok(()) } else { h.set_first_listed(0) });
+        return fs.change(r, now, |h| if h.first_orphan()? == 0 { Ok(()) } else { h.set_first_orphan(0) });
     }
     // Each round ends an orphan, and every orphan is an inode.
     for _ in 0..=fs.sb.inodes_count {
@@ -68,20 +68,20 @@ fn finish(fs: &Ext4, r: &Reservation<'_>, orphan: Orphan, now: Timestamp) -> Res
 impl Handle<'_> {
     /// The orphan that is finished next.
     fn next_orphan(&mut self) -> Result<Option<Orphan>> {
-        let first = self.first_listed()?;
+        let first = self.first_orphan()?;
         if first != 0 {
             return Ok(Some(Orphan::Listed(first)));
         }
         let Some(file) = self.orphan_file()? else { return Ok(None) };
-        let found = self.find_entry(&file, |_| true)?;
+        let found = self.find_orphan_entry(&file, |_| true)?;
         if found.is_none() {
-            self.set_count_in_file(0)?;
+            self.set_count_of_orphan_file(0)?;
         }
         Ok(found.map(|(_, ino)| Orphan::InFile(ino)))
     }
 
     fn end_of(&self, ino: u32) -> Result<End> {
-        let inode = self.listed(ino)?;
+        let inode = self.listed_orphan(ino)?;
         Ok(match inode.kind() {
             _ if inode.raw.links.get() == 0 => End::Delete,
             FileKind::Regular => End::Cut { size_bytes: inode.size_bytes() },
@@ -92,17 +92,17 @@ impl Handle<'_> {
     /// Sees to it that `orphan`, of which nothing more can be done, is none any more.
     fn forget_orphan(&mut self, orphan: Orphan) -> Result<()> {
         match orphan {
-            Orphan::Listed(ino) if self.first_listed()? == ino => match self.listed(ino) {
-                Ok(mut inode) => self.remove_from_list(&mut inode),
+            Orphan::Listed(ino) if self.first_orphan()? == ino => match self.listed_orphan(ino) {
+                Ok(mut inode) => self.remove_from_orphan_list(&mut inode),
                 // What is behind it cannot be found.
-                Err(Error::Corrupt { .. } | Error::Checksum { .. }) => self.set_first_listed(0),
+                Err(Error::Corrupt { .. } | Error::Checksum { .. }) => self.set_first_orphan(0),
                 Err(error) => Err(error),
             },
             Orphan::Listed(_) => Ok(()),
             Orphan::InFile(ino) => {
                 let Some(file) = self.orphan_file()? else { return Ok(()) };
-                match self.find_in_file(&file, InodeNo(u64::from(ino)))? {
-                    Some(place) => self.remove_from_file(&file, place),
+                match self.find_in_orphan_file(&file, InodeNo(u64::from(ino)))? {
+                    Some(place) => self.remove_from_orphan_file(&file, place),
                     None => Ok(()),
                 }
             }

@@ -41,17 +41,17 @@ impl Handle<'_> {
     ///
     /// # Errors
     /// `Io`.
-    pub(super) fn first_listed(&self) -> Result<u32> {
+    pub(super) fn first_orphan(&self) -> Result<u32> {
         Ok(self.super_block()?.last_orphan.get())
     }
 
-    pub(super) fn set_first_listed(&mut self, ino: u32) -> Result<()> {
+    pub(super) fn set_first_orphan(&mut self, ino: u32) -> Result<()> {
         self.edit_super(|raw| raw.last_orphan = ino.into())
     }
 
     /// Whether `inode` is in the list.
-    pub(super) fn is_listed(&mut self, inode: &Inode) -> Result<bool> {
-        let first = self.first_listed()?;
+    pub(super) fn is_listed_orphan(&mut self, inode: &Inode) -> Result<bool> {
+        let first = self.first_orphan()?;
         let ino = inode.ino.0 as u32;
         if first == 0 || first == ino {
             return Ok(first == ino);
@@ -61,18 +61,18 @@ impl Handle<'_> {
         {
             return Ok(tail == ino);
         }
-        Ok(self.before(first, ino)?.is_some())
+        Ok(self.orphan_before(first, ino)?.is_some())
     }
 
     /// The inode of the list before `ino`, which is not the first; the last one's number is remembered when the end is reached.
-    fn before(&mut self, first: u32, ino: u32) -> Result<Option<Inode>> {
+    fn orphan_before(&mut self, first: u32, ino: u32) -> Result<Option<Inode>> {
         let mut met = Loop::new();
         let mut at = first;
         loop {
             if met.is_at(at) {
                 return Err(Error::Corrupt { what: "orphan list: a loop", at: u64::from(at) });
             }
-            let inode = self.listed(at)?;
+            let inode = self.listed_orphan(at)?;
             match inode.raw.dtime.get() {
                 0 => {
                     self.hints().orphans.tail = Some(at);
@@ -85,7 +85,7 @@ impl Handle<'_> {
     }
 
     /// Inode `ino`, which the list names.
-    pub(super) fn listed(&self, ino: u32) -> Result<Inode> {
+    pub(super) fn listed_orphan(&self, ino: u32) -> Result<Inode> {
         let corrupt = Error::Corrupt { what: "orphan list: an inode that is none", at: u64::from(ino) };
         if ino < self.fs.sb.first_inode {
             return Err(corrupt);
@@ -96,28 +96,28 @@ impl Handle<'_> {
         })
     }
 
-    pub(super) fn add_to_list(&mut self, inode: &mut Inode) -> Result<()> {
+    pub(super) fn add_to_orphan_list(&mut self, inode: &mut Inode) -> Result<()> {
         let ino = inode.ino.0 as u32;
-        let first = self.first_listed()?;
+        let first = self.first_orphan()?;
         inode.raw.dtime = first.into();
         self.put_inode(inode)?;
         if first == 0 {
             self.hints().orphans.tail = Some(ino);
         }
-        self.set_first_listed(ino)
+        self.set_first_orphan(ino)
     }
 
     /// Takes `inode` out, which is in the list.
-    pub(super) fn remove_from_list(&mut self, inode: &mut Inode) -> Result<()> {
-        let first = self.first_listed()?;
+    pub(super) fn remove_from_orphan_list(&mut self, inode: &mut Inode) -> Result<()> {
+        let first = self.first_orphan()?;
         let ino = inode.ino.0 as u32;
         let next = inode.raw.dtime.get();
         let mut tail = None;
         if first == ino {
-            self.set_first_listed(next)?;
+            self.set_first_orphan(next)?;
         } else {
             let corrupt = Error::Corrupt { what: "orphan list: an inode that is not in it", at: inode.ino.0 };
-            let mut before = self.before(first, ino)?.ok_or(corrupt)?;
+            let mut before = self.orphan_before(first, ino)?.ok_or(corrupt)?;
             before.raw.dtime = next.into();
             self.put_inode(&before)?;
             tail = Some(before.ino.0 as u32);

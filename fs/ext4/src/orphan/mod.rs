@@ -27,14 +27,14 @@ impl Handle<'_> {
     /// `Corrupt`, `Checksum`, `Io`.
     pub fn add_orphan(&mut self, inode: &mut Inode) -> Result<()> {
         let fs = self.fs;
-        if !fs.sb.features.has_journal() || self.is_listed(inode)? {
+        if !fs.sb.features.has_journal() || self.is_listed_orphan(inode)? {
             return self.put_inode(inode);
         }
         if let Some(file) = self.orphan_file()? {
-            if self.find_in_file(&file, inode.ino)?.is_some() {
+            if self.find_in_orphan_file(&file, inode.ino)?.is_some() {
                 return self.put_inode(inode);
             }
-            match self.add_to_file(&file, inode.ino) {
+            match self.add_to_orphan_file(&file, inode.ino) {
                 Err(Error::NoSpace { .. }) => {}
                 added => {
                     added?;
@@ -42,7 +42,7 @@ impl Handle<'_> {
                 }
             }
         }
-        self.add_to_list(inode)
+        self.add_to_orphan_list(inode)
     }
 
     /// `inode` is an orphan no more; nothing if it is none. Changes its fields, and puts it.
@@ -50,13 +50,13 @@ impl Handle<'_> {
     /// # Errors
     /// `Corrupt`, `Checksum`, `Io`.
     pub fn remove_orphan(&mut self, inode: &mut Inode) -> Result<()> {
-        if self.is_listed(inode)? {
-            return self.remove_from_list(inode);
+        if self.is_listed_orphan(inode)? {
+            return self.remove_from_orphan_list(inode);
         }
         if let Some(file) = self.orphan_file()?
-            && let Some(place) = self.find_in_file(&file, inode.ino)?
+            && let Some(place) = self.find_in_orphan_file(&file, inode.ino)?
         {
-            self.remove_from_file(&file, place)?;
+            self.remove_from_orphan_file(&file, place)?;
         }
         self.put_inode(inode)
     }
