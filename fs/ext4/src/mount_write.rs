@@ -121,7 +121,7 @@ impl Ext4 {
         };
         let fs = Ext4::over(vm, Arc::clone(&over), options)?;
         let content: Arc<dyn Writeback> = Arc::new(Content(over));
-        let writer = Writer::new(vm, &sizes, counts, journal, content, options.data)?;
+        let writer = Writer::new(vm, &fs.sb, &sizes, counts, journal, content, options.data)?;
         Ok(Ext4 { recovery, writer: Some(writer), ..fs })
     }
 

@@ -20,15 +20,6 @@ use rumpcap_vfs::Timestamp;
 use rumpcap_vm::{BusyPages, HeldAs, PAGE_SIZE, PageRef, Pager, Reservation, UNIT_BYTES};
 use zerocopy::FromBytes;
 
-/// Why an operation is to be tried again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Full {
-    /// The transaction holds as many pages as it may, or cannot save what an operation needs to be taken back.
-    Transaction,
-    /// No more freed blocks can be kept in mind before they are durable.
-    Freed,
-}
-
 /// One operation.
 pub(crate) struct Handle<'a> {
     /// The file system; what was read from it before a change may be old behind it.
@@ -95,14 +86,8 @@ impl Handle<'_> {
     }
 
     /// Blocks are freed now: they are not used again before that is durable.
-    ///
-    /// # Errors
-    /// The operation's end when there are too many such.
-    pub fn note_freed(&mut self, first: u64, count: u64) -> Result<()> {
-        if self.tx.freed.add(first, count) {
-            return Ok(());
-        }
-        Err(self.tx.full(Full::Freed))
+    pub fn note_freed(&mut self, first: u64, count: u64) {
+        self.tx.freed.add(first, count);
     }
 
     /// The run of blocks freed and not durable that has one of `blocks`, if there is one: they cannot be used yet.
@@ -160,7 +145,7 @@ impl Transaction {
     /// Sees to it that the bytes `changed` of the block at byte `at`, which is in `page`, can be restored.
     fn save(&mut self, page: &PageRef<'_>, at: u64, changed: &[Range<usize>]) -> Result<()> {
         match page.held_by() {
-            None if self.held.room() <= super::KEPT_FOR_COMMIT => return Err(self.full(Full::Transaction)),
+            None if self.held.room() <= super::KEPT_FOR_COMMIT => return Err(self.full()),
             None => return Ok(()),
             Some(operation) if operation == self.operation => return Ok(()),
             Some(_) => {}
@@ -169,7 +154,7 @@ impl Transaction {
             let from = within_page(at).saturating_add(range.start);
             let bytes = page.get(from..from.saturating_add(range.len())).unwrap_or_default();
             if !self.undo.save(at.saturating_add(range.start as u64), bytes) {
-                return Err(self.full(Full::Transaction));
+                return Err(self.full());
             }
         }
         Ok(())
@@ -192,14 +177,14 @@ impl Transaction {
         value
     }
 
-    /// Notes that the operation is to be tried again; what it returns.
-    fn full(&mut self, why: Full) -> Error {
-        self.full = Some(why);
+    /// Notes that the operation is to be tried again, in an empty transaction; what it returns.
+    fn full(&mut self) -> Error {
+        self.is_full = true;
         Error::NoMemory { what: "a transaction", need: 1, have: 0 }
     }
 
     fn revoke(&mut self, block: u64) -> Result<()> {
-        if self.revoked.push(block) { Ok(()) } else { Err(self.full(Full::Transaction)) }
+        if self.revoked.push(block) { Ok(()) } else { Err(self.full()) }
     }
 
     fn unrevoke(&mut self, block: u64) {
