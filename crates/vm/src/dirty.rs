@@ -22,7 +22,7 @@ use crate::frames::PageRef;
 use crate::list::Linked;
 use crate::modify::PageMut;
 use crate::object::ObjectId;
-use crate::page::{FrameNo, PAGE_SIZE};
+use crate::page::{FrameNo, PAGE_SIZE, PageIndex};
 use crate::page_queue::{ByObject, ByQueue, Place};
 use crate::page_table::PageTable;
 use crate::plan::MAX_RUN;
@@ -76,7 +76,8 @@ pub(crate) struct Home {
 
 const PLACE_BITS: u32 = 48;
 
-/// Bits that say which units of a held page were changed; those above are the operation's number.
+/// Bits that say which units of a held page were changed; as many above them say which are new, and the rest is the number of an
+/// operation.
 const HELD_UNIT_BITS: u32 = (PAGE_SIZE / UNIT_BYTES) as u32;
 
 impl Home {
@@ -89,19 +90,22 @@ impl Home {
 
     /// For a held page, which is not dirty: none of its units yet, and the operation that was the first to change it.
     pub(crate) fn of_held(operation: u64) -> Home {
-        Home { word: operation << HELD_UNIT_BITS }
+        Home { word: operation << (2 * HELD_UNIT_BITS) }
     }
 
-    pub(crate) fn add_held_units(&mut self, mask: u8) {
-        self.word |= u64::from(mask);
+    /// Of a held page, more units were changed, and of these `created` are new altogether.
+    pub(crate) fn add_held_units(&mut self, changed: u8, created: u8) {
+        self.word |= u64::from(changed) | u64::from(created) << HELD_UNIT_BITS;
     }
 
-    pub(crate) fn held_units(self) -> u8 {
-        self.word as u8 & ((1 << HELD_UNIT_BITS) - 1)
+    /// Units of a held page that were changed, and those that are new altogether.
+    pub(crate) fn held_units(self) -> (u8, u8) {
+        let mask = (1 << HELD_UNIT_BITS) - 1;
+        (self.word as u8 & mask, (self.word >> HELD_UNIT_BITS) as u8 & mask)
     }
 
     pub(crate) fn held_by(self) -> u64 {
-        self.word >> HELD_UNIT_BITS
+        self.word >> (2 * HELD_UNIT_BITS)
     }
 
     fn device(self) -> DirtyDevice {
@@ -152,6 +156,22 @@ impl<'r> PageMut<'r> {
         let home = Home::new(device, place, &units);
         vm.resident.lock().make_dirty(&vm.table, frame, home);
         self.finish()
+    }
+}
+
+impl PageRef<'_> {
+    /// Whether this page, if its units `units` were dirty at `place` of `device` too, would be dirty in one row there: it is clean, or dirty
+    /// at the same place in units that these touch. Where a page's blocks lie apart, it must not be made dirty otherwise.
+    pub fn is_dirty_in_a_row_with(&self, device: DirtyDevice, place: u64, units: &Range<usize>) -> bool {
+        let vm = self.reservation().vm();
+        let resident = vm.resident.lock();
+        if !vm.table.page(self.frame()).is_dirty() {
+            return true;
+        }
+        let home = resident.links[self.frame().slot()].home;
+        let dirty = home.units();
+        let touches = units.start <= dirty.end && dirty.start <= units.end;
+        touches && home == Home::new(device, place, &dirty)
     }
 }
 
@@ -250,10 +270,15 @@ impl Vm {
         self.devices.lock().all[usize::from(device.0)].error.get_or_insert(error);
     }
 
-    /// Forgets the pages of `object` from page `from` on, dirty ones too: their content is wanted no more. Waits for those
-    /// that are being written, read or copied.
-    pub fn discard(&self, object: ObjectId, from: crate::PageIndex) {
-        while let Some(frame) = self.resident.lock().discard(&self.table, object, from) {
+    /// Forgets the pages of `object` from page `from` on, dirty ones too: see [`Vm::discard_range`].
+    pub fn discard(&self, object: ObjectId, from: PageIndex) {
+        self.discard_range(object, from..PageIndex(u64::MAX));
+    }
+
+    /// Forgets the pages of `object` in `range`, dirty ones too: their content is wanted no more. Waits for those that are being
+    /// written, read or copied.
+    pub fn discard_range(&self, object: ObjectId, range: Range<PageIndex>) {
+        while let Some(frame) = self.resident.lock().discard(&self.table, object, &range) {
             self.busy.sleep_while_written(frame, self.table.page(frame));
             rumpcap_host::thread::yield_now();
         }
@@ -407,27 +432,40 @@ impl Resident {
         self.join_policy(table, frame);
     }
 
-    /// Frees the pages of `object` from page `from` on; gives the first that cannot be freed now.
-    fn discard(&mut self, table: &PageTable, object: ObjectId, from: crate::PageIndex) -> Option<FrameNo> {
+    /// Frees the pages of `object` in `range`; gives the first that cannot be freed now.
+    fn discard(&mut self, table: &PageTable, object: ObjectId, range: &Range<PageIndex>) -> Option<FrameNo> {
+        let pages = u64::from(self.objects.get(object).pages.len());
+        if range.end.0.saturating_sub(range.start.0) <= pages {
+            let mut indices = (range.start.0..range.end.0).map(PageIndex);
+            return indices.find_map(|index| {
+                let frame = table.peek_locked(object.0, index)?;
+                (!self.discard_page(table, frame)).then_some(frame)
+            });
+        }
         let mut at = self.objects.get(object).pages.front();
         while let Some(frame) = at {
             at = ByObject(&mut self.links).next(frame);
             let frame = FrameNo(frame);
-            if table.page(frame).identity().1 < from {
-                continue;
-            }
-            if table.try_discard(frame) {
-                self.dirty.remove(&mut ByQueue(&mut self.links), frame.0);
-                self.count_dirty(table, frame, -1);
-            } else if table.try_evict(frame) {
-                self.leave_policy(table, frame);
-            } else {
+            if range.contains(&table.page(frame).identity().1) && !self.discard_page(table, frame) {
                 return Some(frame);
             }
-            let frame = self.forget(table, frame.0);
-            self.evictions -= 1;
-            self.put_free(frame);
         }
         None
+    }
+
+    /// Frees a page if nobody holds it, dirty or not; whether it did.
+    fn discard_page(&mut self, table: &PageTable, frame: FrameNo) -> bool {
+        if table.try_discard(frame) {
+            self.dirty.remove(&mut ByQueue(&mut self.links), frame.0);
+            self.count_dirty(table, frame, -1);
+        } else if table.try_evict(frame) {
+            self.leave_policy(table, frame);
+        } else {
+            return false;
+        }
+        let frame = self.forget(table, frame.0);
+        self.evictions -= 1;
+        self.put_free(frame);
+        true
     }
 }

@@ -12,6 +12,7 @@ use crate::features::Features;
 use crate::journal::MarkOnDevice;
 use crate::journal::write::{BlockNumbers, Checksums, Form, JournaledDevice};
 use crate::layout::{RawSuperBlock, STATE_VALID, SUPER_BLOCK_BYTES, SUPER_BLOCK_OFFSET};
+use crate::orphan;
 use crate::super_block::seal_super_block;
 use crate::transaction::{Counts, Sizes, Writer};
 use crate::{Ext4, MAX_PINS, Options, SuperBlock};
@@ -30,13 +31,12 @@ const READ_ONLY: &[(Word, u32, &str)] = &[
     (Word::RoCompat, 0x200, "bigalloc"),
     (Word::RoCompat, 0x800, "replica"),
     (Word::RoCompat, 0x1000, "read-only"),
-    (Word::RoCompat, 0x2000, "project"),
     (Word::RoCompat, 0x4000, "shared_blocks"),
     (Word::Compat, 0x100, "snapshot_bitmap"),
 ];
 
 /// `s_ro_compat` bits that have a name here.
-const RO_COMPAT_KNOWN: u32 = 0x1 | 0x2 | 0x8 | 0x10 | 0x20 | 0x40 | 0x400 | 0x8000 | 0x1_0000;
+const RO_COMPAT_KNOWN: u32 = 0x1 | 0x2 | 0x8 | 0x10 | 0x20 | 0x40 | 0x400 | 0x2000 | 0x8000 | 0x1_0000;
 
 enum Word {
     Compat,
@@ -65,7 +65,12 @@ pub(crate) fn reason_to_read_only(sb: &SuperBlock) -> Option<&'static str> {
     if sb.block_size as usize > PAGE_SIZE {
         return Some("blocks of more than 4 KiB");
     }
-    (sb.features.has_journal() && sb.journal_inode == 0).then_some("external journal")
+    if sb.features.has_journal() {
+        return (sb.journal_inode == 0).then_some("external journal");
+    }
+    // Nobody knows what is on the device; a journal would.
+    (sb.state & STATE_VALID == 0)
+        .then_some("not unmounted in order, and without a journal: to be checked first")
 }
 
 /// Dirty pages of files go to the device itself: their blocks are in no transaction.
@@ -116,8 +121,13 @@ impl Ext4 {
         };
         let fs = Ext4::over(vm, Arc::clone(&over), options)?;
         let content: Arc<dyn Writeback> = Arc::new(Content(over));
-        let writer = Writer::new(vm, &sizes, counts, journal, content, options.data)?;
-        Ok(Ext4 { recovery, writer: Some(writer), ..fs })
+        let writer = Writer::new(vm, &fs.sb, &sizes, counts, journal, content, options.data)?;
+        let fs = Ext4 { recovery, writer: Some(writer), ..fs };
+        match orphan::finish_all(&fs, &vm.reserve(MAX_PINS), now) {
+            // It was damaged, and is not to be changed then: it can be read.
+            Ok(()) | Err(Error::ReadOnly) => Ok(fs),
+            Err(error) => Err(error),
+        }
     }
 
     /// The counts of free blocks and inodes: of the super block where it was unmounted in order, else those of all groups.

@@ -21,7 +21,7 @@ impl FileSystem for Ext4 {
     }
 
     fn read_only_reason(&self) -> Option<&'static str> {
-        Ext4::read_only_reason(self)
+        self.read_only_reason
     }
 
     fn device(&self) -> &DeviceObject {

@@ -17,7 +17,7 @@ impl Change for Ext4 {
     }
 
     fn block_bytes(&self) -> u64 {
-        u64::from(self.sb.block_size)
+        self.sb.block_size.into()
     }
 
     fn create(
