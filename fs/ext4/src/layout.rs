@@ -177,6 +177,8 @@ pub const GROUP_LONG_BYTES: usize = 64;
 pub const GROUP_CHECKSUM_OFFSET: usize = 0x1E;
 /// `bg_flags`: the inode table and its bitmap were never written.
 pub const GROUP_INODE_UNINIT: u16 = 0x1;
+/// `bg_flags`: the block bitmap was never written; it follows from the metadata that are in the group.
+pub const GROUP_BLOCK_UNINIT: u16 = 0x2;
 
 /// An inode as far as its fields are defined; the first 128 bytes always exist.
 #[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
@@ -261,7 +263,7 @@ pub mod inode_flags {
     pub const NO_TAIL: u32 = 0x8000;
     /// Changes of a directory are to be durable at once.
     pub const DIR_SYNC: u32 = 0x1_0000;
-    /// Directories in it are spread as those of the root.
+    /// A directory whose sub-directories have nothing to do with each other.
     pub const TOP_DIR: u32 = 0x2_0000;
     /// `i_blocks` counts file-system blocks.
     pub const HUGE_FILE: u32 = 0x4_0000;

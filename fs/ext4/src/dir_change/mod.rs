@@ -60,6 +60,7 @@ impl Handle<'_> {
     pub fn remove_entry(&mut self, inode: &mut Inode, name: &[u8]) -> Result<InodeNo> {
         let node = self.node(inode)?;
         let dir = Dir::open(self.fs, self.r, &node)?;
+        check_name(&dir, name)?;
         let (place, found) = find_entry(&dir, name)?;
         self.change_entry(place, &Form::of(self.fs, &node), found, Found::take)?;
         Ok(InodeNo(u64::from(found.record.ino)))

@@ -19,8 +19,8 @@ use zerocopy::IntoBytes;
 
 /// Blocks of a file are numbered below this.
 const LOGICAL_END: u64 = 1 << 32;
-/// Most blocks of a file that is small.
-const SMALL_BLOCKS: u64 = 16;
+/// Space that a file that is small takes at most, in units of 512 bytes.
+const SMALL_512: u32 = 64;
 /// Words of a block map that point to blocks themselves.
 const DIRECT: usize = 12;
 
@@ -58,7 +58,7 @@ pub(super) fn go_on(
     if then == Delete::InSteps { delete(fs, r, ino, now) } else { Ok(()) }
 }
 
-/// Whether an inode can be deleted together with its name: what it has fits into one operation.
+/// Whether it is worth trying to delete an inode together with its name: what it has mostly fits into one operation.
 pub(super) fn is_small(inode: &Inode) -> bool {
     if !has_map(inode) {
         return true;
@@ -68,7 +68,7 @@ pub(super) fn is_small(inode: &Inode) -> bool {
         true => inode.raw.block.get(1).is_none_or(|word| word.get() >> 16 != 0),
         false => inode.raw.block.iter().skip(DIRECT).any(|word| word.get() != 0),
     };
-    !has_depth && inode.size_bytes() <= SMALL_BLOCKS << 10
+    !has_depth && inode.raw.blocks_hi.get() == 0 && inode.raw.blocks_lo.get() <= SMALL_512
 }
 
 /// Whether `i_block` maps blocks.
@@ -84,13 +84,13 @@ fn has_map(inode: &Inode) -> bool {
 }
 
 impl Handle<'_> {
-    /// Deletes an inode that is small and no orphan.
-    pub(super) fn delete_small(&mut self, inode: &mut Inode) -> Result<()> {
-        if self.free_content(inode)? {
-            return self.end_inode(inode);
+    /// Deletes an inode that is no orphan, if one operation does; else frees some of its blocks.
+    pub(super) fn delete_small(&mut self, inode: &mut Inode) -> Result<Delete> {
+        if !self.free_content(inode)? {
+            return Ok(Delete::InSteps);
         }
-        // Larger than it looked.
-        Err(Error::Corrupt { what: "inode: blocks behind its end", at: inode.ino.0 })
+        self.end_inode(inode)?;
+        Ok(Delete::Nothing)
     }
 
     /// Frees some blocks of an orphan without links; true: all, and the inode.

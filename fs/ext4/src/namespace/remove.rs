@@ -77,14 +77,13 @@ impl Handle<'_> {
             return Ok(Lost { removed, then: Delete::Nothing });
         }
         let removed = Removed { node: self.node(inode)?, is_nameless: true };
-        let then = match in_use(inode.ino) {
-            true => Delete::Nothing,
-            false if delete::is_small(inode) => {
-                self.delete_small(inode)?;
-                return Ok(Lost { removed, then: Delete::Nothing });
+        let mut then = Delete::Nothing;
+        if !in_use(inode.ino) {
+            then = if delete::is_small(inode) { self.delete_small(inode)? } else { Delete::InSteps };
+            if then == Delete::Nothing {
+                return Ok(Lost { removed, then });
             }
-            false => Delete::InSteps,
-        };
+        }
         self.add_orphan(inode)?;
         self.put_inode(inode)?;
         Ok(Lost { removed, then })
