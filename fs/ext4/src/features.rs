@@ -102,6 +102,8 @@ has! {
     has_needs_recovery: incompat & 0x4;
     /// Descriptors are spread over the device.
     has_meta_bg: incompat & 0x10;
+    /// Some files may be 2 GiB long or longer.
+    has_large_file: ro_compat & 0x2;
     /// Some files are mapped by extents.
     has_extent: incompat & 0x40;
     /// Block numbers of 48 bits and long descriptors.

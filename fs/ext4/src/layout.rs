@@ -245,7 +245,7 @@ pub mod inode_flags {
     pub const SYNC: u32 = 0x8;
     /// Not to be changed, removed, renamed or linked.
     pub const IMMUTABLE: u32 = 0x10;
-    /// To be written at its end only.
+    /// Written at the end alone.
     pub const APPEND: u32 = 0x20;
     /// Not to be backed up by dump.
     pub const NO_DUMP: u32 = 0x40;

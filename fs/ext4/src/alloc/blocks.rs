@@ -110,9 +110,8 @@ impl Handle<'_> {
                 while let Some(run) = free_run(bitmap, at, part.end) {
                     let run = self.usable(descriptor.group, run);
                     at = run.end;
-                    let is_enough = len(&run) >= wish.enough
-                        || (wish.is_goal && run.start == wish.from && !run.is_empty());
-                    if is_enough {
+                    let is_at_goal = wish.is_goal && run.start == wish.from && !run.is_empty();
+                    if len(&run) >= wish.enough || is_at_goal {
                         return Ok(Some(run));
                     }
                     if len(&run) > longest.as_ref().map_or(0, len) {
@@ -124,25 +123,21 @@ impl Handle<'_> {
         })
     }
 
-    /// The first part of the free clusters `run` that may be used (BL-1); empty, at the end of `run`, if none may.
-    fn usable(&self, group: u32, run: Range<u32>) -> Range<u32> {
-        let log = self.fs.sb.cluster_log;
-        let mut run = run;
-        while !run.is_empty() {
-            let blocks = self.blocks_of(group, &run);
-            let Some(freed) = self.freed_in_the_way(blocks.clone()) else { break };
-            // Both are within the group: the hit has a block of it.
-            let cluster =
-                |block: u64| (block.saturating_sub(self.fs.sb.group_first_block(group)) >> log) as u32;
-            if freed.start <= blocks.start {
-                let behind = cluster(freed.end.min(blocks.end).saturating_add((1 << log) - 1));
-                run.start = behind.clamp(run.start.saturating_add(1), run.end);
+    /// The first part of the free clusters `run` that may be used (BL-1). If none may it is empty, and is where to go on.
+    fn usable(&self, group: u32, mut run: Range<u32>) -> Range<u32> {
+        let sb = &self.fs.sb;
+        let first = sb.group_first_block(group);
+        let within = |block: u64| block.saturating_sub(first).min(u64::from(sb.blocks_per_group)) as u32;
+        while let Some(freed) = self.freed_in_the_way(self.blocks_of(group, &run)) {
+            let freed = self.bits_of(&(within(freed.start)..within(freed.end)));
+            // What is in the way has a block of the run, so each round makes it shorter.
+            if freed.start <= run.start {
+                run.start = freed.end.max(run.start.saturating_add(1));
             } else {
-                run.end = cluster(freed.start).clamp(run.start, run.end.saturating_sub(1));
-                if run.is_empty() {
-                    // The freed block is in the first cluster.
-                    return self.usable(group, run.start.saturating_add(1)..run.end.saturating_add(1));
-                }
+                run.end = freed.start;
+            }
+            if run.start >= run.end {
+                return run.start..run.start;
             }
         }
         run
@@ -192,7 +187,8 @@ impl Handle<'_> {
                 self.revoke(block)?;
             }
         }
-        self.note_freed(first, u64::from(count))
+        self.note_freed(first, u64::from(count));
+        Ok(())
     }
 
     /// Frees blocks of a group, numbered within it.

@@ -49,6 +49,6 @@ fn all_blocks_come_and_go_on_every_kind_of_file_system() {
         assert_eq!(mounted.free(), free, "{kind:?}");
         mounted.unmount();
         image.assert_clean(&format!("{kind:?}"));
-        assert_eq!(image.dump(), before, "{kind:?}");
+        image.assert_dump(&before, &format!("{kind:?}"));
     }
 }

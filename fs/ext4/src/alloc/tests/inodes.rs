@@ -33,6 +33,7 @@ fn all_inodes_come_and_go_on_every_kind_of_file_system() {
         }
         assert_eq!(mounted.free(), free, "{kind:?}");
         mounted.unmount();
-        let _ = &before;
+        image.assert_clean(&format!("{kind:?}"));
+        image.assert_dump(&before, &format!("{kind:?}"));
     }
 }

@@ -37,6 +37,9 @@ pub(crate) const KINDS: &[(&str, &str)] = &[
     ("-t ext4 -b 1024 -N 512 -O ^has_journal", "8193K"),
 ];
 
+const HOST_OPTIONS: rumpcap_host::file::OpenOptions =
+    rumpcap_host::file::OpenOptions { write: true, direct: false };
+
 /// An image, in a directory of its own.
 pub(crate) struct Image {
     directory: TempDir,
@@ -70,7 +73,7 @@ impl Image {
     }
 
     pub fn try_mount(&self) -> Result<Mounted> {
-        let device: Arc<dyn BlockDevice> = Arc::new(FileDevice::open_writable(&self.path())?);
+        let device: Arc<dyn BlockDevice> = Arc::new(FileDevice::open_with(&self.path(), HOST_OPTIONS)?);
         let vm = Vm::boot(BootOptions { limit_bytes: Some(512 << 10), ..BootOptions::default() })?;
         let options = Options { access: Access::Write, now: NOW, ..Options::default() };
         let fs = Ext4::mount(&vm, device, &options)?;
@@ -82,13 +85,25 @@ impl Image {
     pub fn dump(&self) -> String {
         let output = Command::new("dumpe2fs").arg(self.path()).output().unwrap();
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        let changes = ["Last mount", "Last write", "Mount count", "Journal seq", "Journal start", "Lifetime"];
+        let changes = ["Last mount", "Last write", "Mount count", "Journal", "Lifetime", "Checksum:"];
         // Flags and checksums tell what was ever used.
         let lines = text.lines().filter(|line| !changes.iter().any(|start| line.starts_with(start)));
         let lines = lines.map(|line| line.split(" csum 0x").next().unwrap_or_default());
         let lines = lines.map(|line| line.split("[").next().unwrap_or_default());
-        let lines = lines.map(|line| line.split(", Group descriptors at").next().unwrap_or_default());
-        lines.map(str::trim_end).collect::<Vec<_>>().join("\n")
+        let lines = lines.map(|line| {
+            let is_unused = |part: &&str| part.ends_with("unused inodes");
+            line.split(", ").filter(|part| !is_unused(part)).collect::<Vec<_>>().join(", ")
+        });
+        lines.map(|line| line.trim_end().to_owned()).collect::<Vec<_>>().join("\n")
+    }
+
+    /// The dump is as `before`.
+    pub fn assert_dump(&self, before: &str, what: &str) {
+        let now = self.dump();
+        for (now, before) in now.lines().zip(before.lines()) {
+            assert_eq!(now, before, "{what}");
+        }
+        assert_eq!(now.lines().count(), before.lines().count(), "{what}");
     }
 
     pub fn assert_clean(&self, what: &str) {
