@@ -60,7 +60,7 @@ impl Handle<'_> {
                     return Ok(false);
                 }
                 Led::Full(way) => {
-                    if self.make_room(&dir, &form, inode, &way, entry)? {
+                    if self.make_room_on_way(&dir, &form, inode, &way, entry)? {
                         return Ok(true);
                     }
                 }
@@ -70,7 +70,7 @@ impl Handle<'_> {
     }
 
     /// Splits the leaf and puts the entry, which is true; or makes room above it.
-    fn make_room(
+    fn make_room_on_way(
         &mut self,
         dir: &Dir<'_, '_>,
         form: &Form,
