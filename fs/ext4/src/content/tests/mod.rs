@@ -2,6 +2,7 @@
 
 mod model;
 mod random;
+mod shapes;
 
 use crate::Ext4;
 use crate::alloc::tests::{Image, Mounted, NOW};
@@ -111,8 +112,7 @@ impl Mounted {
         self.zero(ino, range.start..range.start.next_multiple_of(block).min(range.end));
         self.zero(ino, (range.end / block * block).max(range.start)..range.end);
         loop {
-            let step =
-                Change::punch(&self.fs, &self.vm.reserve(crate::MAX_PINS), ino, range.clone(), NOW)?;
+            let step = Change::punch(&self.fs, &self.vm.reserve(crate::MAX_PINS), ino, range.clone(), NOW)?;
             assert_eq!(step.node.attributes.size_bytes, size);
             if step.is_done {
                 return Ok(());
