@@ -111,7 +111,7 @@ fn remove_value(area: &mut [u8]) -> Option<()> {
     if u32::from_le_bytes(*magic) != XATTR_MAGIC {
         return Some(());
     }
-    let head = |entries: &[u8], at: usize| RawXattrEntry::read_from_prefix(entries.get(at..)?).ok();
+    let head = |entries: &[u8], at: usize| Some(RawXattrEntry::read_from_prefix(entries.get(at..)?).ok()?.0);
     let len = |entry: &RawXattrEntry| HEAD + usize::from(entry.name_len).next_multiple_of(4);
     // Values are counted from the first entry on.
     let (mut at, mut found, mut values) = (0, None, entries.len());
@@ -119,7 +119,7 @@ fn remove_value(area: &mut [u8]) -> Option<()> {
         if entries.get(at..at + 4)? == [0; 4] {
             break at;
         }
-        let (entry, _) = head(entries, at)?;
+        let entry = head(entries, at)?;
         let name = entries.get(at + HEAD..)?.get(..usize::from(entry.name_len))?;
         if (Name { index: entry.name_index, suffix: name }) == Name::INLINE_DATA {
             found = Some((at, entry));
@@ -138,7 +138,7 @@ fn remove_value(area: &mut [u8]) -> Option<()> {
     }
     at = 0;
     while at < end {
-        let (mut entry, _) = head(entries, at)?;
+        let mut entry = head(entries, at)?;
         let offset = usize::from(entry.value_offset.get());
         if entry.value_inode.get() == 0 && entry.value_len.get() > 0 && offset < value {
             entry.value_offset = ((offset + gap) as u16).into();

@@ -30,11 +30,11 @@ impl Budget {
     }
 
     /// How many of the `count` blocks from `first` on may be freed, counted from their end.
-    pub(super) fn take(&mut self, sb: &SuperBlock, first: u64, count: u64) -> u64 {
+    pub(super) fn take(&mut self, sb: &SuperBlock, first: u64, count: u64) -> u32 {
         if self.runs == 0 {
             return 0;
         }
-        let most = count.min(self.blocks);
+        let most = count.min(self.blocks).min(u64::from(u32::MAX));
         let mut taken = 0;
         while taken < most {
             let last = first.saturating_add(count - taken - 1).saturating_sub(sb.first_data_block);
@@ -46,7 +46,7 @@ impl Budget {
         }
         self.runs -= u32::from(taken > 0);
         self.blocks -= taken;
-        taken
+        taken as u32
     }
 
     /// Whether nothing more may be freed.

@@ -153,11 +153,11 @@ impl Handle<'_> {
         let blocks = part(extent, wanted.clone());
         let count = budget.take(&self.fs.sb, blocks.first, blocks.len);
         if count > 0 {
-            let first = blocks.first.saturating_add(blocks.len - count);
-            self.free_blocks(first, count, of)?;
-            inode.add_blocks(&self.fs.sb, -(count as i64))?;
+            let first = blocks.first.saturating_add(blocks.len - u64::from(count));
+            self.free_blocks(first, u64::from(count), of)?;
+            inode.add_blocks(&self.fs.sb, -i64::from(count))?;
         }
-        Ok(wanted.end - count)
+        Ok(wanted.end - u64::from(count))
     }
 }
 

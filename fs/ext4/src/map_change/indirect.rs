@@ -313,8 +313,8 @@ impl Handle<'_> {
             if count == 0 {
                 break;
             }
-            self.free_blocks(first + run - count, count, of)?;
-            inode.add_blocks(&self.fs.sb, -(count as i64))?;
+            self.free_blocks(first + run - u64::from(count), u64::from(count), of)?;
+            inode.add_blocks(&self.fs.sb, -i64::from(count))?;
             kept -= count as usize;
         }
         Ok(kept)
