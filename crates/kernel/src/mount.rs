@@ -133,6 +133,7 @@ impl Mount {
             super_block_offset: options.super_block_offset,
             access,
             data: options.data,
+            now: clock.now(),
         };
         let ext4 = Arc::new(Ext4::mount(vfs.vm(), device, &options)?);
         let vfs = Arc::new(rumpcap_vfs::Mount::new(vfs.clone(), ext4.clone()));

@@ -16,25 +16,25 @@ use core::ops::Range;
 use rumpcap_host::Result;
 use rumpcap_vm::{DirtyDevice, Reservation};
 
-/// What a file system is mounted for.
+/// What a mount may do.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Access {
-    /// To be read.
+    /// Read; the device is never written.
     #[default]
     Read,
-    /// To be written too, if it can be.
+    /// Change the file system.
     Write,
 }
 
-/// When content is written, as against the metadata that refer to it.
+/// In which order content and what refers to it reach the device, as the mount option `data=`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum DataMode {
-    /// Before them.
+    /// Content before the commit that refers to it: no power cut shows what was in the blocks before.
     #[default]
     Ordered,
-    /// Whenever it comes.
+    /// Content in its own time.
     Writeback,
-    /// Through the journal, as metadata are.
+    /// Content through the journal, as metadata.
     Journal,
 }
 

@@ -66,6 +66,22 @@ impl DeviceObject {
         }
     }
 
+    /// The page at byte `offset`, which is the first of it, to be overwritten whole: not read, but filled by `pager` if it is not there.
+    ///
+    /// # Errors
+    /// As [`DeviceObject::page`].
+    pub fn page_for_overwrite<'r>(
+        &self,
+        r: &'r Reservation<'_>,
+        offset: u64,
+        pager: &dyn Pager,
+    ) -> Result<PageRef<'r>> {
+        if offset >= self.len_bytes {
+            return Err(Error::ShortDevice { need: offset.saturating_add(1), have: self.len_bytes });
+        }
+        self.vm.page(r, self.object, PageIndex::of(offset), 0, pager)
+    }
+
     fn read_page<'r>(&self, r: &'r Reservation<'_>, offset: u64, ahead: u32) -> Result<PageRef<'r>> {
         let index = PageIndex::of(offset);
         let behind = PageIndex::of(self.len_bytes - 1).0 - index.0;

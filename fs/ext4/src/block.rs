@@ -7,6 +7,7 @@
 
 use crate::journal::Recovery;
 use crate::super_block::SuperBlock;
+use crate::transaction::Writer;
 use rumpcap_host::{Error, Result};
 use rumpcap_vm::{DeviceObject, PAGE_SIZE, PageRef, Reservation};
 
@@ -27,6 +28,10 @@ pub struct Ext4 {
     pub(crate) super_block_offset: u64,
     /// What was replayed from the journal, if it was.
     pub(crate) recovery: Option<Recovery>,
+    /// What it needs to be changed, if it is mounted so.
+    pub(crate) writer: Option<Writer>,
+    /// Why it was mounted to be read although it was to be written.
+    pub(crate) read_only_reason: Option<&'static str>,
 }
 
 impl Ext4 {

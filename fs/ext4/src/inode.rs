@@ -26,9 +26,9 @@ use zerocopy::{FromBytes, FromZeros, IntoBytes};
 const BOOT_LOADER_INODE: u64 = 5;
 
 /// Where an inode is.
-struct Place {
+pub(crate) struct Place {
     /// Byte of the device.
-    at: u64,
+    pub(crate) at: u64,
     /// Pages behind the one of `at` that hold inodes which were ever used.
     pages_behind: u32,
 }
@@ -68,7 +68,7 @@ impl Ext4 {
     }
 
     /// Finds `ino` by its group's descriptor.
-    fn inode_place(&self, r: &Reservation<'_>, ino: InodeNo) -> Result<Place> {
+    pub(crate) fn inode_place(&self, r: &Reservation<'_>, ino: InodeNo) -> Result<Place> {
         let sb = &self.sb;
         let number = u32::try_from(ino.0).ok().filter(|&n| n <= sb.inodes_count);
         let index = number.and_then(|n| n.checked_sub(1)).ok_or(Error::NotFound)?;
@@ -97,7 +97,7 @@ impl Ext4 {
 }
 
 /// Copies the fields of an inode; those that an inode of 128 bytes does not have are 0.
-fn copy_inode(bytes: &[u8]) -> RawInode {
+pub(crate) fn copy_inode(bytes: &[u8]) -> RawInode {
     if let Ok((raw, _)) = RawInode::read_from_prefix(bytes) {
         return raw;
     }
@@ -109,24 +109,24 @@ fn copy_inode(bytes: &[u8]) -> RawInode {
 }
 
 /// As the kernel sees it: without links it is about to be deleted, or was.
-fn is_free(raw: &RawInode, ino: InodeNo) -> bool {
+pub(crate) fn is_free(raw: &RawInode, ino: InodeNo) -> bool {
     raw.links.get() == 0 && (raw.mode.get() == 0 || ino.0 != BOOT_LOADER_INODE)
 }
 
 /// Seed of the checksums of inode `ino` and what belongs to it.
-fn inode_seed(sb: &SuperBlock, ino: InodeNo, generation: u32) -> u32 {
+pub(crate) fn inode_seed(sb: &SuperBlock, ino: InodeNo, generation: u32) -> u32 {
     let sum = crc32c(sb.csum_seed, &(ino.0 as u32).to_le_bytes());
     crc32c(sum, &generation.to_le_bytes())
 }
 
 /// Whether the inode has the upper half of its checksum.
-fn has_checksum_hi(sb: &SuperBlock, raw: &RawInode) -> bool {
+pub(crate) fn has_checksum_hi(sb: &SuperBlock, raw: &RawInode) -> bool {
     const END: usize = INODE_CHECKSUM_HI_OFFSET - INODE_BASE_BYTES + 2;
     sb.inode_size as usize > INODE_BASE_BYTES && usize::from(raw.extra_isize.get()) >= END
 }
 
 /// Checksum of an inode, or of its first page, with its own checksum taken as 0.
-fn first_page_checksum(seed: u32, bytes: &[u8], has_hi: bool) -> u32 {
+pub(crate) fn first_page_checksum(seed: u32, bytes: &[u8], has_hi: bool) -> u32 {
     let part = |from: usize, to: usize| bytes.get(from..to.min(bytes.len())).unwrap_or_default();
     let sum = crc32c(seed, part(0, INODE_CHECKSUM_LO_OFFSET));
     let sum = crc32c(sum, &[0, 0]);
@@ -139,13 +139,19 @@ fn first_page_checksum(seed: u32, bytes: &[u8], has_hi: bool) -> u32 {
 }
 
 /// Compares `sum` with the checksum in the inode, of which only the lower half may exist.
-fn is_checksum(raw: &RawInode, sum: u32, has_hi: bool) -> bool {
+pub(crate) fn is_checksum(raw: &RawInode, sum: u32, has_hi: bool) -> bool {
     let lo = raw.checksum_lo.get() == sum as u16;
     lo && (!has_hi || raw.checksum_hi.get() == (sum >> 16) as u16)
 }
 
 /// The node of a verified inode.
-fn live_node(sb: &SuperBlock, raw: &RawInode, ino: InodeNo, place: u64, checksum_seed: u32) -> Result<Node> {
+pub(crate) fn live_node(
+    sb: &SuperBlock,
+    raw: &RawInode,
+    ino: InodeNo,
+    place: u64,
+    checksum_seed: u32,
+) -> Result<Node> {
     let extra_isize = if sb.inode_size as usize > INODE_BASE_BYTES { raw.extra_isize.get() } else { 0 };
     let used = u32::from(extra_isize).saturating_add(INODE_BASE_BYTES as u32);
     if used > sb.inode_size || extra_isize % 4 != 0 {

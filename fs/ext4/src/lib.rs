@@ -4,8 +4,9 @@
 //! calls: `vm` for the pages of its device.
 //!
 //! Reading order: `layout` (bytes) → `super_block` → `group` → `inode` → `map` (`extent`, `block_map`) → `dir`
-//! (`htree`, `hash`, `casefold`) → `xattr` → `vnops` (the whole as a file system) → `mount`. `journal` recovers
-//! a log and writes one; `mkfs` makes file systems.
+//! (`htree`, `hash`, `casefold`) → `xattr` → `vnops` (the whole as a file system) → `mount`. Writing: `transaction` (an
+//! operation is whole or not there) → `inode_edit` → `alloc` → `map_change` → `dir_change` → `xattr` → `content`, `namespace`,
+//! `attributes`, `orphan` → `vnops_change` → `mount_write`. `journal` recovers a log and writes one; `mkfs` makes file systems.
 //!
 //! Memory: [`Ext4`] is a few hundred bytes, fixed at mount. All metadata are pages of the device's object; an operation
 //! pins at most [`MAX_PINS`] of them.
@@ -14,11 +15,15 @@
 #![allow(rustdoc::private_intra_doc_links)]
 
 mod acl;
+mod alloc;
+mod attributes;
 mod block;
 mod block_map;
 mod casefold;
 pub mod checksum;
+mod content;
 mod dir;
+mod dir_change;
 mod extent;
 pub mod features;
 mod group;
@@ -27,17 +32,24 @@ mod htree;
 mod info;
 mod inline_data;
 mod inode;
+mod inode_edit;
 pub mod journal;
 pub mod layout;
 mod map;
+mod map_change;
 pub mod mkfs;
 mod mount;
+mod mount_write;
+mod namespace;
 pub mod node;
+mod orphan;
 mod region;
 mod stat_fs;
 pub mod super_block;
 mod symlink;
+mod transaction;
 mod vnops;
+mod vnops_change;
 mod xattr;
 
 pub use block::Ext4;

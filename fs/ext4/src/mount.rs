@@ -2,8 +2,8 @@
 //!
 //! Who calls it: the kernel's API. Whom it calls: `super_block`, `journal`, `block` for the overlay.
 //!
-//! Reads the super block, and what the journal needs if it must be replayed; nothing else. The image is never written: a
-//! replay goes into an overlay, in temporary files of the host.
+//! Reads the super block, and what the journal needs if it must be replayed; nothing else. An image that is mounted to be read is
+//! never written: a replay goes into an overlay, in temporary files of the host. `mount_write` is about the others.
 //!
 //! Memory: the scratch of a replay is wired from the kernel's memory and given back; the overlay takes
 //! `Overlay::MEMORY_BYTES` of heap, once.
@@ -14,8 +14,8 @@ use crate::map::Run;
 use crate::{Ext4, MAX_PINS, SuperBlock};
 use rumpcap_block::{BlockDevice, Overlay};
 use rumpcap_host::{Error, Result};
-use rumpcap_vfs::{Access, DataMode, InodeNo};
-use rumpcap_vm::{DeviceObject, PAGE_SIZE, Vm, WiredRun};
+use rumpcap_vfs::{Access, DataMode, InodeNo, Timestamp};
+use rumpcap_vm::{DeviceObject, PAGE_SIZE, Reservation, Vm, WiredRun};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -31,21 +31,27 @@ pub struct Options {
     pub ignore_journal: bool,
     /// Where the overlay that a journal is replayed into is made; the host's default if `None`.
     pub temporary_directory: Option<PathBuf>,
+    /// Whether it may be changed.
+    pub access: Access,
+    /// In which order content reaches the device.
+    pub data: DataMode,
+    /// Time of the mount, for one to be written.
+    pub now: Timestamp,
     /// Byte of the device of the super block to use, for one whose primary is lost; `None` for the primary.
     pub super_block_offset: Option<u64>,
-    /// What it is mounted for.
-    pub access: Access,
-    /// When content is written.
-    pub data: DataMode,
 }
 
 impl Ext4 {
-    /// Mounts the file system on `device` under the kernel `vm`, for reading.
+    /// Mounts the file system on `device` under the kernel `vm`, for reading or, where that can be
+    /// ([`rumpcap_vfs::FileSystem::read_only_reason`]), for writing.
     ///
     /// # Errors
     /// `NotAFileSystem`; `Unsupported` for a feature or journal that is known and cannot be read, `UnknownFeature`;
     /// `ShortDevice`; `Corrupt`, `Checksum`; `Io`; `Host` when there is no room for the overlay.
     pub fn mount(vm: &Arc<Vm>, device: Arc<dyn BlockDevice>, options: &Options) -> Result<Ext4> {
+        if options.access == Access::Write {
+            return Ext4::mount_to_write(vm, device, options, options.now);
+        }
         let fs = Ext4::over(vm, Arc::clone(&device), options)?;
         if options.ignore_journal || !fs.sb.features.has_needs_recovery() {
             return Ok(fs);
@@ -62,7 +68,7 @@ impl Ext4 {
     }
 
     /// The file system as it is on `device`.
-    fn over(vm: &Arc<Vm>, device: Arc<dyn BlockDevice>, options: &Options) -> Result<Ext4> {
+    pub(crate) fn over(vm: &Arc<Vm>, device: Arc<dyn BlockDevice>, options: &Options) -> Result<Ext4> {
         let device = DeviceObject::attach(vm, device)?;
         let offset = options.super_block_offset.unwrap_or(SUPER_BLOCK_OFFSET);
         let have = device.len_bytes();
@@ -76,28 +82,38 @@ impl Ext4 {
         if need > have {
             return Err(Error::ShortDevice { need, have });
         }
-        Ok(Ext4 { device, sb, super_block_offset: offset, recovery: None })
+        let (recovery, writer, read_only_reason) = Default::default();
+        Ok(Ext4 { device, sb, super_block_offset: offset, recovery, writer, read_only_reason })
     }
 
-    /// Replays the journal of this file system, which is over the untouched device, into `overlay`.
-    fn recover_into(&self, vm: &Arc<Vm>, overlay: &dyn BlockDevice) -> Result<Recovery> {
+    /// Replays the journal of this file system, which is over the untouched device, into `device`: an overlay, or itself.
+    pub(crate) fn recover_into(&self, vm: &Arc<Vm>, device: &dyn BlockDevice) -> Result<Recovery> {
         let mut scratch = scratch(vm)?;
         let r = vm.reserve(MAX_PINS);
-        let node = self.inode(&r, InodeNo(u64::from(self.sb.journal_inode)), 0)?;
-        let mut map = |logical: u32| match self.run(&r, &node, u64::from(logical))? {
-            Run::Blocks { first, count } => {
-                let len_blocks = u32::try_from(count).unwrap_or(u32::MAX);
-                Ok(journal::Run { first_block: first, len_blocks })
-            }
-            Run::Hole { .. } => Err(Error::Corrupt { what: "journal: hole", at: u64::from(logical) }),
-        };
+        let (geometry, mut map) = self.journal_runs(&r)?;
+        journal::recover(device, &mut map, &geometry, &mut scratch)
+    }
+
+    /// The shape of the journal inside, and where its blocks are.
+    pub(crate) fn journal_runs<'a>(
+        &'a self,
+        r: &'a Reservation<'_>,
+    ) -> Result<(Geometry, impl FnMut(u32) -> Result<journal::Run> + 'a)> {
+        let node = self.inode(r, InodeNo(u64::from(self.sb.journal_inode)), 0)?;
         let blocks = node.attributes.size_bytes >> self.sb.block_log;
         let geometry = Geometry {
             block_size_bytes: self.sb.block_size,
             blocks: self.sb.blocks_count,
             journal_blocks: u32::try_from(blocks).unwrap_or(u32::MAX),
         };
-        journal::recover(overlay, &mut map, &geometry, &mut scratch)
+        let map = move |logical: u32| match self.run(r, &node, u64::from(logical))? {
+            Run::Blocks { first, count } => {
+                let len_blocks = u32::try_from(count).unwrap_or(u32::MAX);
+                Ok(journal::Run { first_block: first, len_blocks })
+            }
+            Run::Hole { .. } => Err(Error::Corrupt { what: "journal: hole", at: u64::from(logical) }),
+        };
+        Ok((geometry, map))
     }
 }
 

@@ -51,6 +51,12 @@ pub(crate) fn stat_fs(fs: &Ext4, r: &Reservation<'_>) -> Result<StatFs> {
 
 fn free(fs: &Ext4, r: &Reservation<'_>) -> Result<Free> {
     let sb = &fs.sb;
+    if let Some(counts) = fs.counts_now() {
+        return Ok(Free {
+            clusters: counts.blocks_free >> sb.cluster_log,
+            inodes: counts.inodes_free.into(),
+        });
+    }
     let is_current = sb.state & (STATE_VALID | STATE_ERRORS) == STATE_VALID && fs.recovery.is_none();
     if is_current {
         let clusters = sb.counts.blocks_free >> sb.cluster_log;

@@ -5,7 +5,7 @@
 use crate::{Ext4, MAX_PINS, dir, inline_data, stat_fs, symlink, xattr};
 use core::ops::Range;
 use rumpcap_host::Result;
-use rumpcap_vfs::{DirCookie, DirSink, Extent, FileSystem, InodeNo, Node, StatFs, XattrSink};
+use rumpcap_vfs::{Change, DirCookie, DirSink, Extent, FileSystem, InodeNo, Node, StatFs, XattrSink};
 use rumpcap_vm::{DeviceObject, PAGE_SIZE, Reservation};
 
 /// The root directory.
@@ -14,6 +14,14 @@ const ROOT_INODE: InodeNo = InodeNo(2);
 impl FileSystem for Ext4 {
     fn max_pins(&self) -> u32 {
         MAX_PINS
+    }
+
+    fn change(&self) -> Option<&dyn Change> {
+        self.writer.as_ref().map(|_| self as &dyn Change)
+    }
+
+    fn read_only_reason(&self) -> Option<&'static str> {
+        self.read_only_reason
     }
 
     fn device(&self) -> &DeviceObject {

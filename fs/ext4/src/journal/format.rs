@@ -22,7 +22,7 @@ pub(super) const UUID_BYTES: usize = 16;
 
 /// Id of a transaction in the log. Counts up and wraps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Tid(pub(super) u32);
+pub struct Tid(pub(crate) u32);
 
 impl Tid {
     /// The id of the transaction behind.

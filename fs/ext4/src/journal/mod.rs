@@ -30,7 +30,7 @@
 mod checksum;
 mod copies;
 mod fast_commit;
-mod format;
+pub(crate) mod format;
 mod log;
 mod mount_state;
 mod replay;

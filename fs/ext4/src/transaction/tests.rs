@@ -1,0 +1,148 @@
+//! Operations taken back, transactions that are full, commits: on images of mke2fs, judged by e2fsck.
+
+use super::*;
+use crate::{MAX_PINS, Options};
+use rumpcap_block::{BlockDevice, FileDevice};
+use rumpcap_testing::skip::skip;
+use rumpcap_vfs::{Access, Change, FileSystem, InodeNo};
+use rumpcap_vm::BootOptions;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+const KINDS: &[&[&str]] = &[
+    &["-t", "ext4"],
+    &["-t", "ext4", "-b", "1024"],
+    &["-t", "ext4", "-O", "^has_journal"],
+    &["-t", "ext3", "-b", "2048"],
+    &["-t", "ext2", "-b", "1024"],
+];
+
+struct World {
+    directory: tempfile::TempDir,
+}
+
+impl World {
+    fn make(arguments: &[&str]) -> Option<World> {
+        let directory = tempfile::tempdir().unwrap();
+        let made = Command::new("mke2fs")
+            .args(["-q", "-F"])
+            .args(arguments)
+            .arg(directory.path().join("image"))
+            .arg("32M")
+            .output();
+        match made {
+            Ok(made) => assert!(made.status.success()),
+            Err(_) => {
+                skip("mke2fs is not installed");
+                return None;
+            }
+        }
+        Some(World { directory })
+    }
+
+    fn path(&self) -> PathBuf {
+        self.directory.path().join("image")
+    }
+
+    /// What is left of a mount without a journal that did not end: e2fsck has something to say, or not.
+    fn repair(&self) {
+        let output = Command::new("e2fsck").arg("-fy").arg(self.path()).output().unwrap();
+        assert!(matches!(output.status.code(), Some(0 | 1)), "{}", String::from_utf8_lossy(&output.stdout));
+    }
+
+    fn check(&self) {
+        let output = Command::new("e2fsck").arg("-fn").arg(self.path()).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    }
+}
+
+const HOST_OPTIONS: rumpcap_host::file::OpenOptions =
+    rumpcap_host::file::OpenOptions { write: true, direct: false };
+const NOW: Timestamp = Timestamp { seconds: 1_700_000_000, nanoseconds: 123_456_789 };
+
+fn mount(path: &Path) -> (Arc<Vm>, Ext4) {
+    let vm = Vm::boot(BootOptions { limit_bytes: Some(256 << 10), ..Default::default() }).unwrap();
+    let device: Arc<dyn BlockDevice> = Arc::new(FileDevice::open_with(path, HOST_OPTIONS).unwrap());
+    let options = Options { access: Access::Write, now: NOW, ..Options::default() };
+    let fs = Ext4::mount(&vm, device, &options).unwrap();
+    assert_eq!(fs.read_only_reason(), None);
+    (vm, fs)
+}
+
+fn touch(fs: &Ext4, vm: &Vm, ino: u64, seconds: i64, fails: bool) -> Result<()> {
+    let r = vm.reserve(MAX_PINS);
+    fs.change(&r, NOW, |h| {
+        let mut inode = h.inode(InodeNo(ino))?;
+        inode.set_mtime(Timestamp { seconds, nanoseconds: 5 });
+        h.put_inode(&inode)?;
+        if fails { Err(Error::Exists) } else { Ok(()) }
+    })
+}
+
+fn mtime(fs: &Ext4, vm: &Vm, ino: u64) -> i64 {
+    fs.read_node(&vm.reserve(MAX_PINS), InodeNo(ino), 0).unwrap().attributes.mtime.seconds
+}
+
+#[test]
+fn what_failed_is_taken_back_and_what_was_done_stays() {
+    for kind in KINDS {
+        let Some(world) = World::make(kind) else { return };
+        let (vm, fs) = mount(&world.path());
+        let before = mtime(&fs, &vm, 2);
+        // First touched by the operation that fails: forgotten.
+        assert_eq!(touch(&fs, &vm, 2, 7, true), Err(Error::Exists));
+        assert_eq!(mtime(&fs, &vm, 2), before);
+        touch(&fs, &vm, 2, 1_000_000, false).unwrap();
+        // Held before: restored.
+        assert_eq!(touch(&fs, &vm, 2, 7, true), Err(Error::Exists));
+        assert_eq!(mtime(&fs, &vm, 2), 1_000_000);
+        fs.unmount(&vm.reserve(MAX_PINS), NOW).unwrap();
+        assert_eq!(touch(&fs, &vm, 2, 8, false), Err(Error::ReadOnly));
+        drop(fs);
+        world.check();
+        let (vm, fs) = mount(&world.path());
+        assert_eq!(mtime(&fs, &vm, 2), 1_000_000);
+    }
+}
+
+#[test]
+fn a_full_transaction_is_committed_and_a_mount_that_ends_badly_is_recovered() {
+    for kind in KINDS {
+        let Some(world) = World::make(kind) else { return };
+        let (vm, fs) = mount(&world.path());
+        let blocks = fs.sb.blocks_count;
+        let r = vm.reserve(MAX_PINS);
+        // More pages than a transaction holds, in blocks that nobody uses: the last of the device.
+        for turn in 0..200u64 {
+            fs.change(&r, NOW, |h| h.create_block(blocks - 1 - turn * 4, |bytes| bytes.fill(turn as u8)))
+                .unwrap();
+        }
+        for turn in 0..200u64 {
+            let page = fs.block_page(&r, blocks - 1 - turn * 4, 0).unwrap();
+            assert!(fs.block_part(&page, blocks - 1 - turn * 4).iter().all(|byte| *byte == turn as u8));
+        }
+        let too_much =
+            fs.change(&r, NOW, |h| (0..100).try_for_each(|n| h.create_block(blocks - 1 - n * 4, |_| ())));
+        assert!(matches!(too_much, Err(Error::NoMemory { what: "a transaction", .. })), "{too_much:?}");
+        fs.sync(&r, NOW).unwrap();
+        touch(&fs, &vm, 2, 99, false).unwrap();
+        drop(r);
+        // Without an end: what was synced is there, what was not is not (it is in memory alone).
+        let has_journal = fs.sb.features.has_journal();
+        drop(fs);
+        if !has_journal {
+            world.repair();
+        }
+        let (vm, fs) = mount(&world.path());
+        assert_ne!(mtime(&fs, &vm, 2), 99);
+        let r = vm.reserve(MAX_PINS);
+        for turn in 0..200u64 {
+            let page = fs.block_page(&r, blocks - 1 - turn * 4, 0).unwrap();
+            assert!(fs.block_part(&page, blocks - 1 - turn * 4).iter().all(|byte| *byte == turn as u8));
+        }
+        fs.unmount(&r, NOW).unwrap();
+        drop(r);
+        drop(fs);
+        world.check();
+    }
+}
