@@ -67,10 +67,7 @@ fn write_mapped(
         h.put_inode(inode)?;
     }
     let node = h.node(inode)?;
-    store(Placed {
-        offset: mapped.first << log,
-        len_bytes: (mapped.count as usize) << log,
-        is_new: mapped.is_new,
-    })?;
-    Ok(Written { len_bytes: (stop - offset) as usize, node })
+    let (within, len_bytes) = (offset & ((1 << log) - 1), (stop - offset) as usize);
+    store(Placed { offset: (mapped.first << log) + within, len_bytes, is_new: mapped.is_new })?;
+    Ok(Written { len_bytes, node })
 }

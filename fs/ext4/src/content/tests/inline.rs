@@ -17,7 +17,8 @@ fn image() -> Option<(Image, Vec<Vec<u8>>)> {
         std::fs::write(&path, &content).unwrap();
         script += &format!("write {} f{at}\n", path.display());
         if at % 2 == 1 {
-            script += &format!("ea_set f{at} user.color blue{at}\nea_set f{at} user.note a-longer-value{at}\n");
+            script +=
+                &format!("ea_set f{at} user.color blue{at}\nea_set f{at} user.note a-longer-value{at}\n");
         }
         contents.push(content);
     }
@@ -44,7 +45,8 @@ fn check(image: &Image, contents: &[Vec<u8>], what: &str) {
         assert_eq!(mounted.read(inode(at), 0..1 << 20), *content, "{what}: file {at}");
         if at % 2 == 1 {
             let shown = debugfs(&image.path(), &format!("ea_get f{at} user.color\nea_get f{at} user.note\n"));
-            let right = shown.contains(&format!("blue{at}")) && shown.contains(&format!("a-longer-value{at}"));
+            let right =
+                shown.contains(&format!("blue{at}")) && shown.contains(&format!("a-longer-value{at}"));
             assert!(right, "{what}: {shown}");
         }
     }
