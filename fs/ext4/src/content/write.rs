@@ -67,7 +67,8 @@ fn write_mapped(
         h.put_inode(inode)?;
     }
     let node = h.node(inode)?;
-    let (within, len_bytes) = (offset & ((1 << log) - 1), (stop - offset) as usize);
+    let within = offset - (first << log);
+    let len_bytes = (stop - offset) as usize;
     store(Placed { offset: (mapped.first << log) + within, len_bytes, is_new: mapped.is_new })?;
     Ok(Written { len_bytes, node })
 }
