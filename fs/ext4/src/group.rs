@@ -77,7 +77,7 @@ fn descriptor_bytes<'p>(sb: &SuperBlock, page: &'p [u8], start: usize) -> Option
 }
 
 /// Block of `group`'s descriptor, and the byte within it.
-fn descriptor_place(sb: &SuperBlock, group: u32) -> Result<(u64, u32)> {
+pub(crate) fn descriptor_place(sb: &SuperBlock, group: u32) -> Result<(u64, u32)> {
     if group >= sb.group_count {
         return Err(Error::Corrupt { what: "group number past the last group", at: u64::from(group) });
     }
@@ -105,7 +105,7 @@ fn meta_block(sb: &SuperBlock, index: u32, first_group: u32) -> u64 {
 }
 
 /// Whether the checksum of a descriptor, if the file system has them, is right.
-fn is_right(sb: &SuperBlock, bytes: &[u8], group: u32) -> bool {
+pub(crate) fn is_right(sb: &SuperBlock, bytes: &[u8], group: u32) -> bool {
     let Some((before, rest)) = bytes.split_at_checked(GROUP_CHECKSUM_OFFSET) else { return false };
     let Some((stored, behind)) = rest.split_first_chunk::<2>() else { return false };
     let number = group.to_le_bytes();

@@ -97,7 +97,7 @@ impl Ext4 {
 }
 
 /// Copies the fields of an inode; those that an inode of 128 bytes does not have are 0.
-fn copy_inode(bytes: &[u8]) -> RawInode {
+pub(crate) fn copy_inode(bytes: &[u8]) -> RawInode {
     if let Ok((raw, _)) = RawInode::read_from_prefix(bytes) {
         return raw;
     }
@@ -114,19 +114,19 @@ fn is_free(raw: &RawInode, ino: InodeNo) -> bool {
 }
 
 /// Seed of the checksums of inode `ino` and what belongs to it.
-fn inode_seed(sb: &SuperBlock, ino: InodeNo, generation: u32) -> u32 {
+pub(crate) fn inode_seed(sb: &SuperBlock, ino: InodeNo, generation: u32) -> u32 {
     let sum = crc32c(sb.csum_seed, &(ino.0 as u32).to_le_bytes());
     crc32c(sum, &generation.to_le_bytes())
 }
 
 /// Whether the inode has the upper half of its checksum.
-fn has_checksum_hi(sb: &SuperBlock, raw: &RawInode) -> bool {
+pub(crate) fn has_checksum_hi(sb: &SuperBlock, raw: &RawInode) -> bool {
     const END: usize = INODE_CHECKSUM_HI_OFFSET - INODE_BASE_BYTES + 2;
     sb.inode_size as usize > INODE_BASE_BYTES && usize::from(raw.extra_isize.get()) >= END
 }
 
 /// Checksum of an inode, or of its first page, with its own checksum taken as 0.
-fn first_page_checksum(seed: u32, bytes: &[u8], has_hi: bool) -> u32 {
+pub(crate) fn first_page_checksum(seed: u32, bytes: &[u8], has_hi: bool) -> u32 {
     let part = |from: usize, to: usize| bytes.get(from..to.min(bytes.len())).unwrap_or_default();
     let sum = crc32c(seed, part(0, INODE_CHECKSUM_LO_OFFSET));
     let sum = crc32c(sum, &[0, 0]);
@@ -139,7 +139,7 @@ fn first_page_checksum(seed: u32, bytes: &[u8], has_hi: bool) -> u32 {
 }
 
 /// Compares `sum` with the checksum in the inode, of which only the lower half may exist.
-fn is_checksum(raw: &RawInode, sum: u32, has_hi: bool) -> bool {
+pub(crate) fn is_checksum(raw: &RawInode, sum: u32, has_hi: bool) -> bool {
     let lo = raw.checksum_lo.get() == sum as u16;
     lo && (!has_hi || raw.checksum_hi.get() == (sum >> 16) as u16)
 }

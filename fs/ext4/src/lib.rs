@@ -17,6 +17,7 @@ mod acl;
 mod block;
 mod block_map;
 mod casefold;
+pub mod check;
 pub mod checksum;
 mod dir;
 mod extent;

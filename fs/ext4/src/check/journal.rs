@@ -1,0 +1,134 @@
+//! The journal's own super block, and what is left of deleted files: the list of orphans, the file of orphans.
+//!
+//! Who calls it: `check`. Whom it calls: `map` for where the journal begins.
+//!
+//! Source: the journal's documentation in the Linux kernel, `filesystems/ext4/journal` and `filesystems/ext4/orphan`.
+#![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
+
+use super::context::Context;
+use super::finding::{Detail, Place};
+use super::live;
+use super::memory::Scratch;
+use crate::checksum::crc32c;
+use rumpcap_host::Result;
+use rumpcap_vfs::InodeNo;
+
+const MAGIC: u32 = 0xC03B_3998;
+const VERSION_1: u32 = 3;
+const VERSION_2: u32 = 4;
+/// Bytes of the super block, and where its checksum is.
+const BYTES: usize = 1024;
+const CHECKSUM: usize = 0xFC;
+/// Checksums of version 2 or 3.
+const INCOMPAT_SUMS: u32 = 0x18;
+const INCOMPAT_KNOWN: u32 = 0x3F;
+/// `ro_compat`: the file of orphans holds some.
+const ORPHANS_PRESENT: u32 = 0x1_0000;
+
+/// Checks the journal's super block.
+pub(super) fn check(cx: &mut Context<'_, '_>, scratch: &mut Scratch<'_>) -> Result<()> {
+    let has_inode = cx.sb.journal_inode != 0;
+    if !cx.sb.features.has_journal() {
+        if has_inode {
+            let place = Place::SuperBlock { group: 0 };
+            cx.find(
+                place,
+                "names a journal, without the feature: inode",
+                Detail::Number(cx.sb.journal_inode.into()),
+            );
+        }
+        return Ok(());
+    }
+    if !has_inode {
+        if cx.raw.journal_device.get() == 0 {
+            cx.find(Place::Journal, "there is none, in spite of the feature", Detail::Nothing);
+        } else {
+            cx.note(Place::Journal, "is on another device, and not checked", Detail::Nothing);
+        }
+        return Ok(());
+    }
+    let node = match cx.fs.inode(cx.r, InodeNo(cx.sb.journal_inode.into()), 0) {
+        Ok(node) => node,
+        Err(_) => {
+            cx.find(Place::Journal, "its inode cannot be read:", Detail::Number(cx.sb.journal_inode.into()));
+            return Ok(());
+        }
+    };
+    let Ok(Some(block)) = cx.fs.map_block(cx.r, &node, 0) else {
+        cx.find(Place::Journal, "has no first block", Detail::Nothing);
+        return Ok(());
+    };
+    let bytes = scratch.block.get_mut(..BYTES).unwrap_or_default();
+    cx.read(block, bytes)?;
+    super_block(cx, bytes, node.attributes.size_bytes >> cx.sb.block_log);
+    Ok(())
+}
+
+/// The big-endian word at byte `at`.
+fn word(bytes: &[u8], at: usize) -> u32 {
+    bytes.get(at..).and_then(<[u8]>::first_chunk).map_or(0, |word| u32::from_be_bytes(*word))
+}
+
+fn super_block(cx: &mut Context<'_, '_>, bytes: &mut [u8], blocks: u64) {
+    let version = word(bytes, 4);
+    if word(bytes, 0) != MAGIC || !(VERSION_1..=VERSION_2).contains(&version) {
+        return cx.find(Place::Journal, "has no super block", Detail::Nothing);
+    }
+    let (block_size, len, first) = (word(bytes, 12), word(bytes, 16), word(bytes, 20));
+    if block_size != cx.sb.block_size {
+        let detail = Detail::ShouldBe { is: block_size.into(), should_be: cx.sb.block_size.into() };
+        cx.find(Place::Journal, "size of its blocks", detail);
+    }
+    if u64::from(len) > blocks {
+        cx.find(
+            Place::Journal,
+            "number of its blocks",
+            Detail::ShouldBe { is: len.into(), should_be: blocks },
+        );
+    }
+    if first == 0 || first >= len {
+        cx.find(Place::Journal, "its first block", Detail::Is(first.into()));
+    }
+    if version == VERSION_1 {
+        return;
+    }
+    let incompat = word(bytes, 40);
+    if incompat & !INCOMPAT_KNOWN != 0 {
+        cx.find(Place::Journal, "unknown features:", Detail::Number(incompat.into()));
+    }
+    if incompat & INCOMPAT_SUMS != 0 {
+        let stored = word(bytes, CHECKSUM);
+        bytes.get_mut(CHECKSUM..).unwrap_or_default().iter_mut().take(4).for_each(|byte| *byte = 0);
+        if crc32c(!0, bytes) != stored {
+            cx.find(Place::Journal, "its super block has a wrong checksum", Detail::Nothing);
+        }
+    }
+    if word(bytes, 32) != 0 {
+        cx.note(Place::Journal, "an error was noted in it: errno", Detail::Number(word(bytes, 32).into()));
+    }
+}
+
+/// Says what is to be deleted yet.
+pub(super) fn orphans(cx: &mut Context<'_, '_>, scratch: &mut Scratch<'_>) -> Result<()> {
+    let place = Place::SuperBlock { group: 0 };
+    if cx.sb.features.ro_compat & ORPHANS_PRESENT != 0 {
+        cx.find(place, "the file of orphans holds files that are to be deleted yet", Detail::Nothing);
+    }
+    let mut ino = cx.raw.last_orphan.get();
+    // A list that is longer than there are inodes goes round.
+    for _ in 0..cx.sb.inodes_count {
+        if ino == 0 {
+            return Ok(());
+        }
+        let is_possible = ino >= cx.first_inode();
+        let live = if is_possible { live::one(cx, ino, scratch.inode)? } else { None };
+        let Some(live) = live else {
+            cx.find(place, "the list of orphans names the inode", Detail::Number(ino.into()));
+            return Ok(());
+        };
+        cx.find(Place::Inode(ino), "an orphan: to be deleted, or cut off, yet", Detail::Nothing);
+        ino = live.raw.dtime.get();
+    }
+    cx.find(place, "the list of orphans does not end", Detail::Nothing);
+    Ok(())
+}
