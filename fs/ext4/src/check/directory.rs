@@ -26,8 +26,6 @@ const RECORD_MIN: usize = 12;
 const TAIL: usize = 12;
 /// Bytes of an inline directory's parent number.
 const PARENT: usize = 4;
-/// File type of a directory.
-const DIRECTORY: u8 = 2;
 const LOST_AND_FOUND: &[u8] = b"lost+found";
 
 /// A directory that is being scanned.
@@ -282,7 +280,6 @@ impl<'s, 'w> Scan<'s, 'w> {
         } else if entry.len != RECORD_MIN {
             cx.find_named(place, "length of the entry", Detail::Is(entry.len as u64), b".");
         }
-        self.check_dot_type(cx, entry, b".");
         self.count(ino);
     }
 
@@ -293,7 +290,6 @@ impl<'s, 'w> Scan<'s, 'w> {
             if entry.name != b".." {
                 cx.find(place, "the second entry is not \"..\"", Detail::Nothing);
             }
-            self.check_dot_type(cx, entry, b"..");
         }
         if ino == 0 || ino > cx.sb.inodes_count {
             return cx.find_named(place, "entry names the inode", Detail::Number(ino.into()), b"..");
@@ -303,14 +299,6 @@ impl<'s, 'w> Scan<'s, 'w> {
             slot.dotdot = ino;
         }
         self.count(ino);
-    }
-
-    fn check_dot_type(&self, cx: &mut Context<'_, '_>, entry: &Entry<'_>, name: &[u8]) {
-        let should_be = if cx.sb.features.has_filetype() { DIRECTORY } else { 0 };
-        if entry.file_type != should_be {
-            let detail = Detail::ShouldBe { is: entry.file_type.into(), should_be: should_be.into() };
-            cx.find_named(self.place(0), "file type of the entry", detail, name);
-        }
     }
 
     fn count(&mut self, ino: u32) {

@@ -12,6 +12,9 @@ use crate::layout::{RawSuperBlock, STATE_ERRORS, STATE_VALID, SUPER_BLOCK_BYTES,
 use rumpcap_host::Result;
 use zerocopy::IntoBytes;
 
+/// Revisions of the format there are: 0 and 1.
+const REVISION_MAX: u32 = 1;
+
 const SUPER: Place = Place::SuperBlock { group: 0 };
 
 /// Whether what follows can be checked at all.
@@ -55,7 +58,9 @@ fn primary(cx: &mut Context<'_, '_>) -> Geometry {
         }
     };
     check(sb.counts.blocks_reserved <= sb.blocks_count / 2, "reserved blocks", sb.counts.blocks_reserved);
-    let is_dynamic = raw.revision.get() != 0;
+    let revision = raw.revision.get();
+    check(revision <= REVISION_MAX, "revision", revision.into());
+    let is_dynamic = revision != 0;
     let first_inode = raw.first_inode.get();
     check(
         !is_dynamic || (first_inode >= 11 && first_inode <= sb.inodes_count),
