@@ -12,6 +12,8 @@ use std::sync::Arc;
 #[derive(Clone, Debug)]
 pub struct Verdict {
     pub is_clean: bool,
+    /// Clean, and there was nothing to tell either.
+    pub is_silent: bool,
     pub lines: Vec<String>,
 }
 
@@ -27,8 +29,10 @@ pub fn e2fsck(image: &Path) -> Verdict {
             && !line.contains("WARNING: Filesystem still has errors")
             && !line.contains(" blocks")
     };
-    let lines = said.lines().filter(usual).map(str::to_owned).collect();
-    Verdict { is_clean: output.status.code() == Some(0), lines }
+    let lines: Vec<String> = said.lines().filter(usual).map(str::to_owned).collect();
+    // Some things it tells and passes over, with 0 as its exit code.
+    let is_clean = output.status.code() == Some(0);
+    Verdict { is_clean, is_silent: is_clean && lines.is_empty(), lines }
 }
 
 /// What the check here says, with `limit_bytes` of memory; the journal is left alone, as `e2fsck -n` does.
@@ -38,7 +42,7 @@ pub fn ours(device: Arc<dyn BlockDevice>, limit_bytes: u64) -> (Verdict, Option<
     let mut lines = Vec::new();
     let mount = match kernel.mount(device, &options) {
         Ok(mount) => mount,
-        Err(error) => return (Verdict { is_clean: false, lines: vec![error.to_string()] }, None),
+        Err(error) => return (verdict(false, vec![error.to_string()]), None),
     };
     let result = mount.check(&mut |event| {
         if let Event::Finding(finding) = event
@@ -55,13 +59,17 @@ pub fn ours(device: Arc<dyn BlockDevice>, limit_bytes: u64) -> (Verdict, Option<
     match result {
         Ok(summary) => {
             assert_eq!(summary.errors == 0, lines.is_empty());
-            (Verdict { is_clean: summary.errors == 0, lines }, Some(summary))
+            (verdict(summary.errors == 0, lines), Some(summary))
         }
         Err(error) => {
             lines.push(error.to_string());
-            (Verdict { is_clean: false, lines }, None)
+            (verdict(false, lines), None)
         }
     }
+}
+
+fn verdict(is_clean: bool, lines: Vec<String>) -> Verdict {
+    Verdict { is_clean, is_silent: is_clean, lines }
 }
 
 /// How often both, one or none found something.
@@ -69,6 +77,8 @@ pub fn ours(device: Arc<dyn BlockDevice>, limit_bytes: u64) -> (Verdict, Option<
 pub struct Agreement {
     pub both: u32,
     pub neither: u32,
+    /// e2fsck tells of it and exits with 0; the check finds something.
+    pub passed_over: u32,
     /// By the first thing that e2fsck said.
     pub only_e2fsck: Vec<String>,
     pub only_ours: Vec<String>,
@@ -79,6 +89,7 @@ impl Agreement {
         match (theirs.is_clean, ours.is_clean) {
             (false, false) => self.both += 1,
             (true, true) => self.neither += 1,
+            (true, false) if !theirs.is_silent => self.passed_over += 1,
             (false, true) => self.only_e2fsck.push(format!("{what}: {:?}", first(&theirs.lines))),
             (true, false) => self.only_ours.push(format!("{what}: {:?}", first(&ours.lines))),
         }
@@ -86,9 +97,10 @@ impl Agreement {
 
     pub fn print(&self) {
         println!(
-            "both {}, neither {}, only e2fsck {}, only ours {}",
+            "both {}, neither {}, told by e2fsck and passed over {}, only e2fsck {}, only ours {}",
             self.both,
             self.neither,
+            self.passed_over,
             self.only_e2fsck.len(),
             self.only_ours.len()
         );

@@ -116,9 +116,14 @@ impl<'c, 'v> Context<'c, 'v> {
     /// Tells what is worth knowing.
     pub fn note(&mut self, place: Place, what: &'static str, detail: Detail) {
         if self.telling == Telling::First {
-            self.notes = self.notes.saturating_add(1);
-            self.tell(Event::Finding(Finding { severity: Severity::Note, place, what, detail, name: b"" }));
+            self.note_here(place, what, detail, b"");
         }
+    }
+
+    /// Tells what is worth knowing and was found by means of the present window.
+    pub fn note_here(&mut self, place: Place, what: &'static str, detail: Detail, name: &[u8]) {
+        self.notes = self.notes.saturating_add(1);
+        self.tell(Event::Finding(Finding { severity: Severity::Note, place, what, detail, name }));
     }
 
     /// Tells how far the pass is, in groups.
@@ -187,7 +192,7 @@ impl<'c, 'v> Context<'c, 'v> {
         let flags = if self.has_group_checksums() { raw.flags.get() } else { 0 };
         let stored_unused = count(raw.unused_inodes_lo.get(), raw.unused_inodes_hi.get());
         let unused = if flags & GROUP_INODE_UNINIT != 0 { self.sb.inodes_per_group } else { stored_unused };
-        let marks = u32::from(raw.flags.get() & (GROUP_INODE_UNINIT | GROUP_BLOCK_UNINIT)) | stored_unused;
+        let marks = raw.flags.get() & (GROUP_INODE_UNINIT | GROUP_BLOCK_UNINIT);
         let has_stray_marks = !self.has_group_checksums() && marks != 0;
         GroupPlaces {
             block_bitmap: wide(raw.block_bitmap_lo.get(), raw.block_bitmap_hi.get()),

@@ -265,7 +265,11 @@ impl<'s, 'w> Scan<'s, 'w> {
         }
         if entry.file_type != expected {
             let detail = Detail::ShouldBe { is: entry.file_type.into(), should_be: expected.into() };
-            cx.find_here(place, "file type of the entry", detail, entry.name);
+            match entry.file_type {
+                // A type that is not told is looked up in the inode.
+                0 => cx.note_here(place, "file type of the entry", detail, entry.name),
+                _ => cx.find_here(place, "file type of the entry", detail, entry.name),
+            }
         }
     }
 

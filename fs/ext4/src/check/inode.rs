@@ -1,6 +1,6 @@
 //! One inode by itself: whether it is in use, and whether its fields agree with each other.
 //!
-//! Who calls it: `pass1`. Whom it calls: `space` for what it takes, `attributes`.
+//! Who calls it: `pass1`. Whom it calls: `mapping` for the targets of symbolic links.
 //!
 //! Reserved inodes are always in use. Any other is when it has links; without, what is left in it must not look as if it
 //! were.
@@ -9,6 +9,7 @@
 use super::context::Context;
 use super::finding::{Detail, Place};
 use super::live::{Live, number};
+use super::mapping;
 use crate::layout::{BLOCK_BYTES, INODE_BASE_BYTES, inode_flags};
 use rumpcap_host::Result;
 use rumpcap_vfs::FileKind;
@@ -171,7 +172,7 @@ fn check_extra(cx: &mut Context<'_, '_>, live: &Live) {
     // A value's inode keeps its hash and its references where others have times.
     let is_value = live.has_flag(inode_flags::EA_INODE);
     if !is_value && times.iter().any(|&(seconds, epoch, end)| extra >= end && is_odd(seconds, epoch)) {
-        cx.find(place, "a time is before 1970 and after 2310 at once", Detail::Nothing);
+        cx.note(place, "a time is before 1970 and after 2310 at once", Detail::Nothing);
     }
 }
 
@@ -239,14 +240,7 @@ fn check_link(cx: &mut Context<'_, '_>, live: &Live, buf: &mut [u8]) -> Result<(
         }
         return Ok(());
     }
-    let mut block = None;
-    super::mapping::for_each_silently(cx, live, &mut |_, piece| {
-        if let super::mapping::Piece::Data { logical: 0, first, .. } = piece {
-            block = Some(first);
-        }
-        Ok(core::ops::ControlFlow::Continue(()))
-    })?;
-    let Some(block) = block else {
+    let Some(block) = mapping::first_block(cx, live)? else {
         cx.find(place, "a symbolic link without a target", Detail::Nothing);
         return Ok(());
     };

@@ -1,6 +1,6 @@
 //! The journal's own super block, and what is left of deleted files: the list of orphans, the file of orphans.
 //!
-//! Who calls it: `check`. Whom it calls: `map` for where the journal begins.
+//! Who calls it: `check`. Whom it calls: `mapping` for where the journal begins.
 //!
 //! Source: the journal's documentation in the Linux kernel, `filesystems/ext4/journal` and `filesystems/ext4/orphan`.
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
@@ -8,10 +8,10 @@
 use super::context::Context;
 use super::finding::{Detail, Place};
 use super::live;
+use super::mapping;
 use super::memory::Scratch;
 use crate::checksum::crc32c;
 use rumpcap_host::Result;
-use rumpcap_vfs::InodeNo;
 
 const MAGIC: u32 = 0xC03B_3998;
 const VERSION_1: u32 = 3;
@@ -47,20 +47,17 @@ pub(super) fn check(cx: &mut Context<'_, '_>, scratch: &mut Scratch<'_>) -> Resu
         }
         return Ok(());
     }
-    let node = match cx.fs.inode(cx.r, InodeNo(cx.sb.journal_inode.into()), 0) {
-        Ok(node) => node,
-        Err(_) => {
-            cx.find(Place::Journal, "its inode cannot be read:", Detail::Number(cx.sb.journal_inode.into()));
-            return Ok(());
-        }
+    let Some(live) = live::one(cx, cx.sb.journal_inode, scratch.inode)? else {
+        cx.find(Place::Journal, "its inode cannot be read:", Detail::Number(cx.sb.journal_inode.into()));
+        return Ok(());
     };
-    let Ok(Some(block)) = cx.fs.map_block(cx.r, &node, 0) else {
+    let Some(block) = mapping::first_block(cx, &live)? else {
         cx.find(Place::Journal, "has no first block", Detail::Nothing);
         return Ok(());
     };
     let bytes = scratch.block.get_mut(..BYTES).unwrap_or_default();
     cx.read(block, bytes)?;
-    super_block(cx, bytes, node.attributes.size_bytes >> cx.sb.block_log);
+    super_block(cx, bytes, live.size() >> cx.sb.block_log);
     Ok(())
 }
 
@@ -92,7 +89,10 @@ fn super_block(cx: &mut Context<'_, '_>, bytes: &mut [u8], blocks: u64) {
     if version == VERSION_1 {
         return;
     }
-    let incompat = word(bytes, 40);
+    let (incompat, ro_compat) = (word(bytes, 40), word(bytes, 44));
+    if ro_compat != 0 {
+        cx.find(Place::Journal, "unknown features, to be written:", Detail::Number(ro_compat.into()));
+    }
     if incompat & !INCOMPAT_KNOWN != 0 {
         cx.find(Place::Journal, "unknown features:", Detail::Number(incompat.into()));
     }
@@ -112,7 +112,7 @@ fn super_block(cx: &mut Context<'_, '_>, bytes: &mut [u8], blocks: u64) {
 pub(super) fn orphans(cx: &mut Context<'_, '_>, scratch: &mut Scratch<'_>) -> Result<()> {
     let place = Place::SuperBlock { group: 0 };
     if cx.sb.features.ro_compat & ORPHANS_PRESENT != 0 {
-        cx.find(place, "the file of orphans holds files that are to be deleted yet", Detail::Nothing);
+        cx.note(place, "the file of orphans holds files that are to be deleted yet", Detail::Nothing);
     }
     let mut ino = cx.raw.last_orphan.get();
     // A list that is longer than there are inodes goes round.
@@ -126,7 +126,7 @@ pub(super) fn orphans(cx: &mut Context<'_, '_>, scratch: &mut Scratch<'_>) -> Re
             cx.find(place, "the list of orphans names the inode", Detail::Number(ino.into()));
             return Ok(());
         };
-        cx.find(Place::Inode(ino), "an orphan: to be deleted, or cut off, yet", Detail::Nothing);
+        cx.note(Place::Inode(ino), "an orphan: to be deleted, or cut off, yet", Detail::Nothing);
         ino = live.raw.dtime.get();
     }
     cx.find(place, "the list of orphans does not end", Detail::Nothing);

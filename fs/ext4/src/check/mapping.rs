@@ -67,6 +67,20 @@ pub(super) fn for_each_silently(cx: &mut Context<'_, '_>, live: &Live, visit: &m
     result
 }
 
+/// The block of the device that holds the first of `live`, whatever else its map has wrong.
+pub(super) fn first_block(cx: &mut Context<'_, '_>, live: &Live) -> Result<Option<u64>> {
+    let mut found = None;
+    for_each_silently(cx, live, &mut |_, piece| match piece {
+        Piece::Data { logical: 0, first, .. } => {
+            found = Some(first);
+            Ok(ControlFlow::Break(()))
+        }
+        Piece::Data { .. } => Ok(ControlFlow::Break(())),
+        Piece::Tree(_) => Ok(ControlFlow::Continue(())),
+    })?;
+    Ok(found)
+}
+
 /// A node of an extent tree.
 struct Node<'l> {
     live: &'l Live,

@@ -13,11 +13,10 @@ use super::finding::{Detail, Place};
 use super::index;
 use super::inode::{self, Role};
 use super::live::{self, Live, number};
-use super::mapping::{self, Piece};
+use super::mapping;
 use super::memory::Scratch;
 use super::slots::{Slot, Slots, Start, state};
 use crate::layout::inode_flags;
-use core::ops::ControlFlow;
 use rumpcap_host::Result;
 use rumpcap_vfs::FileKind;
 
@@ -247,16 +246,7 @@ fn parent_of(cx: &mut Context<'_, '_>, scratch: &mut Scratch<'_>, live: &Live) -
     if live.has_flag(inode_flags::INLINE_DATA) {
         return Ok(Some(u32_at(&live.block_bytes(), 0)));
     }
-    let mut first_block = None;
-    mapping::for_each_silently(cx, live, &mut |_, piece| match piece {
-        Piece::Data { logical: 0, first, .. } => {
-            first_block = Some(first);
-            Ok(ControlFlow::Break(()))
-        }
-        Piece::Data { .. } => Ok(ControlFlow::Break(())),
-        Piece::Tree(_) => Ok(ControlFlow::Continue(())),
-    })?;
-    let Some(block) = first_block else { return Ok(None) };
+    let Some(block) = mapping::first_block(cx, live)? else { return Ok(None) };
     cx.read(block, scratch.block)?;
     let at = usize::from(u16_at(scratch.block, 4));
     Ok(scratch.block.get(at..).map(|entry| u32_at(entry, 0)))
