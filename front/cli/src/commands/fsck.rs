@@ -4,12 +4,13 @@
 //! tools put the first of them.
 
 use crate::address::{self, Address};
+use crate::args::Cli;
 use crate::images;
 use crate::outcome::{Run, Stop};
 use crate::progress::{Place, Progress};
 use crate::quote;
 use crate::session::Session;
-use clap::Args;
+use clap::{Args, CommandFactory};
 use rumpcap::block::BlockDevice;
 use rumpcap::check::{Event, Severity, Summary};
 use rumpcap::{Error, Kernel, Mount, MountOptions};
@@ -99,6 +100,19 @@ pub fn run(session: &mut Session, args: &FsckArgs) -> Run {
     }
 }
 
+/// Ends the process for a command line that makes no sense: with this command's own code where it was meant, as programs that
+/// call `fsck` expect it; else with clap's.
+pub fn exit_of_usage(error: &clap::Error) -> ! {
+    let matches = Cli::command().ignore_errors(true).try_get_matches();
+    let is_meant = matches.is_ok_and(|matches| matches.subcommand_name() == Some("fsck"));
+    if !(is_meant && error.use_stderr()) {
+        error.exit();
+    }
+    // Nothing can be done when standard error itself fails.
+    let _ = error.print();
+    std::process::exit(USAGE.into())
+}
+
 /// Prints what a check tells.
 struct Printer {
     progress: Progress,
@@ -108,9 +122,12 @@ struct Printer {
 
 impl Printer {
     fn event(&mut self, session: &mut Session, event: Event<'_>) -> ControlFlow<()> {
-        let Event::Finding(finding) = event else {
-            self.progress.bytes(0);
-            return ControlFlow::Continue(());
+        let finding = match event {
+            Event::Finding(finding) => finding,
+            Event::Progress { pass, done, total } => {
+                self.progress.pass(pass, done, total);
+                return ControlFlow::Continue(());
+            }
         };
         let printed = match finding.severity {
             Severity::Error => writeln!(session.out, "{finding}"),

@@ -1,8 +1,8 @@
-//! The journal's own super block, and what is left of deleted files: the list of orphans, the file of orphans.
+//! The journal's own super block.
 //!
 //! Who calls it: `check`. Whom it calls: `mapping` for where the journal begins.
 //!
-//! Source: the journal's documentation in the Linux kernel, `filesystems/ext4/journal` and `filesystems/ext4/orphan`.
+//! Source: the journal's documentation in the Linux kernel, `filesystems/ext4/journal`.
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
 use super::context::Context;
@@ -22,8 +22,6 @@ const CHECKSUM: usize = 0xFC;
 /// Checksums of version 2 or 3.
 const INCOMPAT_SUMS: u32 = 0x18;
 const INCOMPAT_KNOWN: u32 = 0x3F;
-/// `ro_compat`: the file of orphans holds some.
-const ORPHANS_PRESENT: u32 = 0x1_0000;
 
 /// Checks the journal's super block.
 pub(super) fn check(cx: &mut Context<'_, '_>, scratch: &mut Scratch<'_>) -> Result<()> {
@@ -106,29 +104,4 @@ fn super_block(cx: &mut Context<'_, '_>, bytes: &mut [u8], blocks: u64) {
     if word(bytes, 32) != 0 {
         cx.note(Place::Journal, "an error was noted in it: errno", Detail::Number(word(bytes, 32).into()));
     }
-}
-
-/// Says what is to be deleted yet.
-pub(super) fn orphans(cx: &mut Context<'_, '_>, scratch: &mut Scratch<'_>) -> Result<()> {
-    let place = Place::SuperBlock { group: 0 };
-    if cx.sb.features.ro_compat & ORPHANS_PRESENT != 0 {
-        cx.note(place, "the file of orphans holds files that are to be deleted yet", Detail::Nothing);
-    }
-    let mut ino = cx.raw.last_orphan.get();
-    // A list that is longer than there are inodes goes round.
-    for _ in 0..cx.sb.inodes_count {
-        if ino == 0 {
-            return Ok(());
-        }
-        let is_possible = ino >= cx.first_inode();
-        let live = if is_possible { live::one(cx, ino, scratch.inode)? } else { None };
-        let Some(live) = live else {
-            cx.find(place, "the list of orphans names the inode", Detail::Number(ino.into()));
-            return Ok(());
-        };
-        cx.note(Place::Inode(ino), "an orphan: to be deleted, or cut off, yet", Detail::Nothing);
-        ino = live.raw.dtime.get();
-    }
-    cx.find(place, "the list of orphans does not end", Detail::Nothing);
-    Ok(())
 }

@@ -7,7 +7,7 @@
 //!
 //! | pass | walks | what is held in the map |
 //! |---|---|---|
-//! | 0 (`pass0`, `journal`) | super blocks and descriptors once | nothing |
+//! | 0 (`pass0`, `journal`, `orphans`) | super blocks and descriptors once | nothing |
 //! | 1 (`pass1`: `inode`, `space`, `attributes`, `metadata`, `bitmaps`) | all inode tables, with the maps of all inodes, once for each window of blocks | two bits for each cluster of the window |
 //! | 2 (`pass2`: `directory`, `index`, `slots`) | the tables and all directories once for each window of inodes; the tables of the window once more before | 16 bytes for each inode of the window |
 //!
@@ -38,6 +38,7 @@ mod live;
 mod mapping;
 mod memory;
 mod metadata;
+mod orphans;
 mod pass0;
 mod pass1;
 mod pass2;
@@ -99,7 +100,7 @@ impl Ext4 {
         if pass0::super_blocks(&mut cx)? == Geometry::Usable {
             pass0::groups(&mut cx)?;
             journal::check(&mut cx, &mut scratch)?;
-            journal::orphans(&mut cx, &mut scratch)?;
+            orphans::check(&mut cx, &mut scratch)?;
             let totals = pass1::run(&mut cx, &mut scratch, map)?;
             pass0::totals(&mut cx, &totals);
             summary.windows_of_inodes = pass2::run(&mut cx, &mut scratch, map)?;
