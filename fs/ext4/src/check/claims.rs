@@ -193,7 +193,7 @@ mod tests {
 
     #[test]
     fn a_full_table_says_so() {
-        let mut memory = vec![0_u64; 16];
+        let mut memory = [0_u64; 16];
         let mut shares = Shares::new(memory.as_mut_bytes());
         (1..=7).for_each(|key| shares.add(key, 1));
         assert!(shares.has_overflowed);

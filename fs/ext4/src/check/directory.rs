@@ -167,7 +167,7 @@ impl<'s, 'w> Scan<'s, 'w> {
             let left = limit.saturating_sub(end);
             let name = rest.get(HEAD..HEAD.saturating_add(name_len.into()));
             let is_whole = len >= RECORD_MIN
-                && len % 4 == 0
+                && len.is_multiple_of(4)
                 && end <= limit
                 && (left == 0 || left >= RECORD_MIN)
                 && len >= HEAD.saturating_add(name_len.into());
@@ -290,10 +290,8 @@ impl<'s, 'w> Scan<'s, 'w> {
     fn dotdot(&mut self, cx: &mut Context<'_, '_>, ino: u32, entry: Option<&Entry<'_>>) {
         let place = self.place(0);
         self.is_dotdot_seen = true;
-        if let Some(entry) = entry {
-            if entry.name != b".." {
-                cx.find(place, "the second entry is not \"..\"", Detail::Nothing);
-            }
+        if entry.is_some_and(|entry| entry.name != b"..") {
+            cx.find(place, "the second entry is not \"..\"", Detail::Nothing);
         }
         if ino == 0 || ino > cx.sb.inodes_count {
             return cx.find_named(place, "entry names the inode", Detail::Number(ino.into()), b"..");

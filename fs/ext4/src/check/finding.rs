@@ -110,7 +110,9 @@ impl fmt::Display for Finding<'_> {
             Detail::ShouldBe { is, should_be } => write!(f, " is {is}, should be {should_be}"),
             Detail::Number(number) => write!(f, " {number}"),
             Detail::Run { first, count: 0 | 1 } => write!(f, ": {first}"),
-            Detail::Run { first, count } => write!(f, ": {first} to {}", first.saturating_add(count - 1)),
+            Detail::Run { first, count } => {
+                write!(f, ": {first} to {}", first.saturating_add(count).saturating_sub(1))
+            }
         }
     }
 }

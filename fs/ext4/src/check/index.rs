@@ -118,7 +118,8 @@ impl Tree<'_> {
         cx.fs.device.copy(cx.r, cx.fs.byte_of(node.physical, node.counts)?, &mut counts)?;
         let (limit, count) = (u32::from(u16_at(&counts, 0)), u32::from(u16_at(&counts, 2)));
         let tail = if cx.sb.features.has_metadata_csum() { POINTER as u32 } else { 0 };
-        let room = cx.sb.block_size.saturating_sub(node.counts).saturating_sub(tail) / POINTER as u32;
+        let room =
+            cx.sb.block_size.saturating_sub(node.counts).saturating_sub(tail) >> POINTER.trailing_zeros();
         if limit != room {
             let detail = Detail::ShouldBe { is: limit.into(), should_be: room.into() };
             cx.find(self.place(node.logical), "index: limit", detail);

@@ -11,7 +11,7 @@ use crate::layout::{BLOCK_BYTES, RawInode, inode_flags};
 use core::ops::ControlFlow;
 use rumpcap_host::Result;
 use rumpcap_vfs::{FileKind, InodeNo};
-use rumpcap_vm::PAGE_SIZE;
+use rumpcap_vm::{PAGE_SHIFT, PAGE_SIZE};
 use zerocopy::IntoBytes;
 
 /// Inodes with a meaning of their own.
@@ -91,15 +91,17 @@ impl Live {
     }
 }
 
-/// Reads the inodes of `group` from number `from` of its table to before `to`, each into `buf`, and hands them to `visit` with their
-/// number in the table.
+/// Takes inodes, each with its number in the table and all its bytes.
+pub(super) type Visit<'f> = dyn FnMut(&mut Context<'_, '_>, u32, &Live, &mut [u8]) -> Result<()> + 'f;
+
+/// Reads the inodes of `group` from number `from` of its table to before `to`, each into `buf`, and hands them to `visit`.
 pub(super) fn for_each(
     cx: &mut Context<'_, '_>,
     group: u32,
     range: core::ops::Range<u32>,
     table: u64,
     buf: &mut [u8],
-    visit: &mut dyn FnMut(&mut Context<'_, '_>, u32, &Live, &mut [u8]) -> Result<()>,
+    visit: &mut Visit<'_>,
 ) -> Result<ControlFlow<()>> {
     let size = u64::from(cx.sb.inode_size);
     let start = table << cx.sb.block_log;
@@ -109,7 +111,7 @@ pub(super) fn for_each(
             return Ok(ControlFlow::Break(()));
         }
         let place = start.saturating_add(size.saturating_mul(index.into()));
-        let ahead = (end.saturating_sub(place) / PAGE_SIZE as u64).min(u64::from(u32::MAX)) as u32;
+        let ahead = (end.saturating_sub(place) >> PAGE_SHIFT).min(u64::from(u32::MAX)) as u32;
         drop(cx.fs.device.page(cx.r, place, ahead)?);
         cx.fs.device.copy(cx.r, place, buf)?;
         let first = u64::from(group).saturating_mul(cx.sb.inodes_per_group.into());

@@ -77,9 +77,9 @@ fn primary(cx: &mut Context<'_, '_>) -> Geometry {
         "blocks reserved for descriptors, without the feature resize_inode,",
         reserved.into(),
     );
-    let is_whole = (sb.blocks_per_group >> sb.cluster_log) % 8 == 0;
+    let is_whole = (sb.blocks_per_group >> sb.cluster_log).is_multiple_of(8);
     check(is_whole, "blocks per group", sb.blocks_per_group.into());
-    let is_whole_table = sb.inodes_per_group % 8 == 0;
+    let is_whole_table = sb.inodes_per_group.is_multiple_of(8);
     check(is_whole_table, "inodes per group", sb.inodes_per_group.into());
     if is_whole && is_whole_table { Geometry::Usable } else { Geometry::Unusable }
 }

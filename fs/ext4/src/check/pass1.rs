@@ -115,7 +115,9 @@ fn walk_group(
                 inode::check_fields(cx, live, role, block)?;
                 if role == Role::Value {
                     let count = u64::from(live.raw.ctime.get()) << 32 | u64::from(live.raw.version_lo.get());
-                    ledger.values.add(live.ino.into(), -i64::try_from(count).unwrap_or(i64::MAX));
+                    ledger
+                        .values
+                        .add(live.ino.into(), i64::try_from(count).map_or(i64::MIN, i64::wrapping_neg));
                 }
             }
             space::check(cx, ledger, live, role, bytes, block, other)

@@ -75,7 +75,7 @@ impl<'w> Slots<'w> {
         let bases_bytes = bases_most.saturating_mul(4).next_multiple_of(SLOT_BYTES);
         let (bases, slots) = map.split_at_mut(bases_bytes.min(map.len()));
         let bases = <[u32]>::mut_from_bytes(bases).unwrap_or_default();
-        let slots_len = slots.len() / SLOT_BYTES * SLOT_BYTES;
+        let slots_len = slots.len() & !(SLOT_BYTES.saturating_sub(1));
         let slots =
             <[Slot]>::mut_from_bytes(slots.get_mut(..slots_len).unwrap_or_default()).unwrap_or_default();
         let room = (slots.len() as u32).min(total);
