@@ -10,6 +10,7 @@ pub mod df;
 pub mod du;
 pub mod fallocate;
 pub mod find;
+pub mod fsck;
 pub mod head;
 pub mod info;
 pub mod ln;
