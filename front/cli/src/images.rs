@@ -69,7 +69,7 @@ pub fn mount_or_broken(
 /// # Errors
 /// `Fatal` when it cannot be opened, or has no such partition.
 pub fn device(session: &Session, image: &Path, partition: Option<u32>) -> Run<Arc<dyn BlockDevice>> {
-    let device = open(session, image)?;
+    let device = open(session, image, rumpcap_host::file::OpenOptions::default())?;
     match partition {
         Some(number) => one_partition(image, &device, number),
         None => Ok(device),
