@@ -12,6 +12,7 @@ use crate::change::{EntryName, NewFile, Remove, Removed, Rename, Renamed};
 use crate::mount::Mount;
 use crate::namei::LastName;
 use crate::node::{FileKind, InodeNo, Node, Timestamp};
+use crate::open::OpenTable;
 use crate::open_file::OpenFile;
 use crate::writing::Changing;
 use core::cell::Cell;
@@ -73,7 +74,7 @@ impl Mount {
         self.vfs.vnodes.remember(self.number, &node);
         match self.open(&change, node) {
             Ok(open) => {
-                self.vfs.opens.set_nameless(self.number, node.attributes.ino, true);
+                change.opens.set_nameless(node.attributes.ino, true);
                 Ok(open)
             }
             Err(error) => {
@@ -152,7 +153,7 @@ impl Mount {
         self.name_changed(&dir, at.name, linked.as_ref().ok().map(|_| ino));
         self.changed(ino, linked.as_ref().ok());
         if linked.is_ok() {
-            self.vfs.opens.set_nameless(self.number, ino, false);
+            change.opens.set_nameless(ino, false);
         }
         linked
     }
@@ -169,7 +170,7 @@ impl Mount {
             return Err(Error::NotADirectory);
         }
         let at = last.entry(&dir);
-        let uses = Uses { mount: self, found: Cell::new(None) };
+        let uses = Uses { opens: change.opens, found: Cell::new(None) };
         let removed = change.fs.remove(&change, at, what, &|ino| uses.ask(ino), now);
         self.name_changed(&dir, at.name, None);
         self.lost_name(&change, &removed?, &uses, now);
@@ -199,7 +200,7 @@ impl Mount {
             _ => {}
         }
         let (from, to) = (from.entry(&from_dir), to.entry(&to_dir));
-        let uses = Uses { mount: self, found: Cell::new(None) };
+        let uses = Uses { opens: change.opens, found: Cell::new(None) };
         let renamed = change.fs.rename(&change, from, to, how, &|ino| uses.ask(ino), now);
         self.name_changed(&from_dir, from.name, None);
         self.name_changed(&to_dir, to.name, None);
@@ -235,7 +236,7 @@ impl Mount {
         if removed.node.kind() == FileKind::Directory && removed.is_nameless {
             self.vfs.names.forget_directory(self.number, ino);
         }
-        if !removed.is_nameless || self.vfs.opens.set_nameless(self.number, ino, true) {
+        if !removed.is_nameless || change.opens.set_nameless(ino, true) {
             self.vfs.vnodes.remember(self.number, &removed.node);
         } else if uses.found.get() == Some(ino) {
             // Its last handle was closed behind the question.
@@ -275,13 +276,13 @@ impl Mount {
 
 /// Tells the file system whether an inode is in use, and remembers that it did.
 struct Uses<'m> {
-    mount: &'m Mount,
+    opens: &'m OpenTable,
     found: Cell<Option<InodeNo>>,
 }
 
 impl Uses<'_> {
     fn ask(&self, ino: InodeNo) -> bool {
-        let is_open = self.mount.vfs.opens.is_open(self.mount.number, ino);
+        let is_open = self.opens.is_open(ino);
         if is_open {
             self.found.set(Some(ino));
         }
