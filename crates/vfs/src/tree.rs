@@ -10,16 +10,13 @@
 
 use crate::change::{EntryName, NewFile, Remove, Removed, Rename, Renamed};
 use crate::mount::Mount;
-use crate::namei::LastName;
+use crate::namei::{CASEFOLD_FLAG, LastName};
 use crate::node::{FileKind, InodeNo, Node, Timestamp};
 use crate::open::OpenTable;
 use crate::open_file::OpenFile;
 use crate::writing::Changing;
 use core::cell::Cell;
 use rumpcap_host::{Error, Result};
-
-/// `FS_CASEFOLD_FL`: names that differ in case are one, so that a change of one entry is a change of many names.
-const CASEFOLD_FLAG: u32 = 0x4000_0000;
 
 /// Where a name is: `path` from directory `start` on.
 #[derive(Clone, Copy, Debug)]
@@ -234,7 +231,7 @@ impl Mount {
     fn lost_name(&self, change: &Changing<'_>, removed: &Removed, uses: &Uses<'_>, now: Timestamp) {
         let ino = removed.node.attributes.ino;
         if removed.node.kind() == FileKind::Directory && removed.is_nameless {
-            self.vfs.names.forget_directory(self.number, ino);
+            self.vfs.names.forget(self.number, ino, b"..");
         }
         if !removed.is_nameless || change.opens.set_nameless(ino, true) {
             self.vfs.vnodes.remember(self.number, &removed.node);
@@ -255,9 +252,7 @@ impl Mount {
     /// A name in `dir` names `ino` now, or nothing; and the directory's own attributes have changed (VN-5).
     fn name_changed(&self, dir: &Node, name: &[u8], ino: Option<InodeNo>) {
         let at = dir.attributes.ino;
-        if dir.attributes.flags & CASEFOLD_FLAG != 0 {
-            self.vfs.names.forget_directory(self.number, at);
-        } else if ino.is_some() {
+        if ino.is_some() && dir.attributes.flags & CASEFOLD_FLAG == 0 {
             self.vfs.names.remember(self.number, at, name, ino);
         } else {
             self.vfs.names.forget(self.number, at, name);
