@@ -120,11 +120,15 @@ fn files_behave_like_vectors_and_the_image_is_in_order() {
         &["-t", "ext3", "-b", "4096"],
         &["-t", "ext4", "-b", "4096", "-O", "^has_journal"],
     ];
-    for (seed, arguments) in kinds.into_iter().enumerate() {
+    // More of them for a night.
+    let seeds = std::env::var("RUMPCAP_WRITING_SEEDS").ok().and_then(|n| n.parse().ok()).unwrap_or(1);
+    for (seed, arguments) in (0..seeds).flat_map(|_| kinds).enumerate() {
         let Some(image) = image(arguments) else { return };
         let device = Arc::new(MemoryDevice::from_bytes(&image));
-        let mount = mount(&device, 700 << 10, Access::Write);
+        let limit = [1 << 20, 700 << 10, 512 << 10][seed / kinds.len() % 3];
+        let mount = mount(&device, limit, Access::Write);
         assert_eq!((mount.is_writable(), mount.read_only_reason()), (true, None), "{arguments:?}");
+        println!("seed {seed}, {limit} bytes, {arguments:?}");
         let mut random = Random(seed as u64 + 1);
         let names = ["a", "b", "c"];
         let files = names.map(|name| mount.create(name, &Owner::default()).unwrap());
@@ -196,4 +200,51 @@ fn what_is_mounted_to_be_read_is_not_written() {
     drop(root);
     mount.unmount().unwrap();
     assert!(device.to_bytes() == image);
+}
+
+/// Threads with files and directories of their own, and one that walks.
+#[test]
+fn many_threads_write_at_once() {
+    let Some(image) = image(&["-t", "ext4"]) else { return };
+    let device = Arc::new(MemoryDevice::from_bytes(&image));
+    let kernel = Kernel::builder().memory_limit(700 << 10).boot().unwrap();
+    let options = MountOptions { access: Access::Write, ..MountOptions::default() };
+    let mount = kernel.mount(device.clone(), &options).unwrap();
+    std::thread::scope(|scope| {
+        for thread in 0..6u64 {
+            let mount = &mount;
+            scope.spawn(move || {
+                let dir = mount.create_dir(format!("dir {thread}"), &Owner::with_mode(0o755)).unwrap();
+                let mut random = Random(thread);
+                for round in 0..6 {
+                    let name = format!("file {round}");
+                    let file = mount.create_at(dir.ino(), OsStr::new(&name), &Owner::default()).unwrap();
+                    let mut model = Vec::new();
+                    (0..15).for_each(|_| one_step(&mut random, &file, &mut model));
+                    mount
+                        .rename(format!("dir {thread}/{name}"), format!("{thread} {round}"), Rename::Refuse)
+                        .unwrap();
+                    assert!(read_all(&file) == model);
+                    if round % 2 == 0 {
+                        mount.remove_file(format!("{thread} {round}")).unwrap();
+                        assert!(read_all(&file) == model);
+                    }
+                }
+                mount.remove_dir(format!("dir {thread}")).unwrap();
+            });
+        }
+        let mount = &mount;
+        scope.spawn(move || {
+            for _ in 0..20 {
+                let mut walk = mount.walk("/").unwrap();
+                // A file that goes while it is walked to is told as an error of its path.
+                while !matches!(walk.next_entry(), Ok(None)) {}
+            }
+        });
+    });
+    assert_eq!(mount.read_dir("/").unwrap().count(), 6 * 3 + 1);
+    let report = kernel.memory_report();
+    assert!(report.stuck == 0 && report.peak_bytes <= report.limit_bytes, "{report:?}");
+    mount.unmount().unwrap();
+    assert_clean(&device.to_bytes());
 }
