@@ -77,7 +77,7 @@ impl Image {
         let vm = Vm::boot(BootOptions { limit_bytes: Some(512 << 10), ..BootOptions::default() })?;
         let options = Options { access: Access::Write, now: NOW, ..Options::default() };
         let fs = Ext4::mount(&vm, device, &options)?;
-        assert_eq!(fs.read_only_reason(), None);
+        assert_eq!(fs.read_only_reason, None);
         Ok(Mounted { fs, vm })
     }
 
