@@ -1,5 +1,6 @@
 //! Names that come, go and move: on images of mke2fs, against a model, judged by e2fsck and by the host's kernel.
 
+mod large;
 mod model;
 mod walk;
 mod world;
