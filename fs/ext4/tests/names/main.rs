@@ -2,6 +2,7 @@
 
 mod large;
 mod model;
+mod special;
 mod walk;
 mod world;
 
