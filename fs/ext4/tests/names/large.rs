@@ -95,3 +95,29 @@ fn trees_grow_by_levels() {
         format!("{n:x}").into_bytes()
     });
 }
+
+/// Not a test of anything but time: prints it. `RUMPCAP_NAMES_TIME=1`.
+#[test]
+fn time_of_many_files() {
+    if !have_tools() || std::env::var_os("RUMPCAP_NAMES_TIME").is_none() {
+        return;
+    }
+    for (dirs, files, limit) in [(200, 100, 1 << 20), (1, 200_000, 1 << 20), (1, 200_000, 16 << 20)] {
+        let image = Image::make(&["-t", "ext4", "-b", "4096", "-N", "300000"], "512M");
+        let mounted = image.mount(limit);
+        let begin = std::time::Instant::now();
+        for dir in 0..dirs {
+            let dir =
+                make(&mounted, InodeNo(2), format!("dir{dir}").as_bytes(), FileKind::Directory).unwrap();
+            for file in 0..files {
+                let name = format!("file-number-{file}");
+                make(&mounted, dir.attributes.ino, name.as_bytes(), FileKind::Regular).unwrap();
+            }
+        }
+        let made = begin.elapsed();
+        mounted.fs.sync(&mounted.r(), NOW).unwrap();
+        println!("{dirs} x {files} under {limit}: made {made:?}, synced {:?}", begin.elapsed());
+        mounted.unmount();
+        image.check("time");
+    }
+}
