@@ -34,7 +34,6 @@ use crate::region::Region;
 use area::{Area, Value};
 use core::mem::offset_of;
 use core::ops::ControlFlow;
-#[allow(unused_imports)]
 pub(crate) use free::Freed;
 pub(crate) use inherit::AclBytes;
 use name::Name;
