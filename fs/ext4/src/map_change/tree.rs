@@ -246,7 +246,7 @@ impl Handle<'_> {
         if depth >= DEPTH_MAX || way.levels.is_full() {
             return Err(Error::FileTooLarge);
         }
-        let goal = self.goal_of_inode(inode.ino);
+        let goal = self.goal_of_inode(inode);
         let block = self.allocate_node(inode, goal)?;
         self.create_node(inode, block, depth, root.all())?;
         let key = root.all().first().map_or(0, key_of);
