@@ -12,12 +12,12 @@
 #![allow(clippy::arithmetic_side_effects)]
 
 use crate::Ext4;
-use crate::alloc::Use;
 use crate::checksum::crc32c;
 use crate::inode_edit::Inode;
-use crate::layout::inode_flags;
+use crate::layout::{RawInode, inode_flags};
 use crate::map_change::Fill;
 use crate::transaction::Handle;
+use core::mem::offset_of;
 use rumpcap_host::{Error, Result};
 use rumpcap_vfs::{FileKind, InodeNo, Node, Timestamp};
 use rumpcap_vm::{PAGE_SIZE, Reservation};
@@ -85,7 +85,7 @@ impl Handle<'_> {
         inode.set_size_bytes(len);
         inode.set_mtime(self.now);
         inode.set_crtime(self.now);
-        inode.set_atime(Timestamp { seconds: i64::from(hash), nanoseconds: 0 });
+        set_hash(&mut inode, hash);
         set_references(&mut inode, 0);
         self.put_new_inode(&inode)?;
         self.add_orphan(&mut inode)?;
@@ -163,11 +163,12 @@ impl Handle<'_> {
 
     /// Frees a step's worth of blocks of a value's inode, from its end; gives whether none is left. Puts the inode.
     pub(super) fn shrink_value(&mut self, inode: &mut Inode) -> Result<bool> {
-        let blocks = inode.size_bytes().div_ceil(u64::from(self.fs.sb.block_size));
-        let left = self.unmap_blocks(inode, 0..blocks, Use::Metadata)?;
-        inode.set_size_bytes(left << self.fs.sb.block_log);
+        let is_empty = self.unmap_all(inode)?;
+        if is_empty {
+            inode.set_size_bytes(0);
+        }
         self.put_inode(inode)?;
-        Ok(left == 0)
+        Ok(is_empty)
     }
 
     /// Frees a value's inode that has no blocks and is no orphan.
@@ -214,6 +215,15 @@ fn references(inode: &Inode) -> u64 {
 }
 
 fn set_references(inode: &mut Inode, count: u64) {
-    inode.set_ctime(Timestamp { seconds: (count >> 32) as i64, nanoseconds: 0 });
+    inode.raw.ctime = ((count >> 32) as u32).into();
     inode.raw.version_lo = (count as u32).into();
+}
+
+/// Not as a time, which has no room for it in an inode of 128 bytes.
+fn set_hash(inode: &mut Inode, hash: u32) {
+    inode.raw.atime = hash.into();
+    if inode.has_field(offset_of!(RawInode, atime_extra)) {
+        // With this the kernel takes it for a time of the same bits.
+        inode.raw.atime_extra = (hash >> 31).into();
+    }
 }
