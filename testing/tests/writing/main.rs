@@ -1,0 +1,3 @@
+//! The proof of writing: the model against the host's file system, the library against the model, after every kind of end.
+
+mod host;
