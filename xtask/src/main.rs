@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 
 mod bench;
+mod bench_write;
 mod demo;
 mod layers;
 mod licences;
@@ -36,6 +37,8 @@ struct Command {
 enum Task {
     /// Measure against the limit, the peers and the kernel; write docs/bench/
     Bench(bench::Args),
+    /// Measure writing against the limit, the kernel, fuse2fs and debugfs; write docs/bench/writing.md
+    BenchWrite(bench_write::Args),
     /// Walk and read a large ext4 image at 600 KiB, and show memory against the limit
     Demo(demo::Args),
     /// Check that arrows point down, and the other rules of the design that the compiler does not know
@@ -55,6 +58,7 @@ enum Task {
 fn main() -> std::process::ExitCode {
     let done = match Command::parse().task {
         Task::Bench(args) => bench::run(&args),
+        Task::BenchWrite(args) => bench_write::run(&args),
         Task::Demo(args) => demo::run(&args),
         Task::Layers => layers::run(),
         Task::Licences => licences::run(),

@@ -76,7 +76,8 @@ pub(crate) struct Home {
 
 const PLACE_BITS: u32 = 48;
 
-/// Bits that say which units of a held page were changed; those above are the operation's number.
+/// Bits that say which units of a held page were changed; as many above them say which are new, and the rest is the number of an
+/// operation.
 const HELD_UNIT_BITS: u32 = (PAGE_SIZE / UNIT_BYTES) as u32;
 
 impl Home {
@@ -89,19 +90,22 @@ impl Home {
 
     /// For a held page, which is not dirty: none of its units yet, and the operation that was the first to change it.
     pub(crate) fn of_held(operation: u64) -> Home {
-        Home { word: operation << HELD_UNIT_BITS }
+        Home { word: operation << (2 * HELD_UNIT_BITS) }
     }
 
-    pub(crate) fn add_held_units(&mut self, mask: u8) {
-        self.word |= u64::from(mask);
+    /// Of a held page, more units were changed, and of these `created` are new altogether.
+    pub(crate) fn add_held_units(&mut self, changed: u8, created: u8) {
+        self.word |= u64::from(changed) | u64::from(created) << HELD_UNIT_BITS;
     }
 
-    pub(crate) fn held_units(self) -> u8 {
-        self.word as u8 & ((1 << HELD_UNIT_BITS) - 1)
+    /// Units of a held page that were changed, and those that are new altogether.
+    pub(crate) fn held_units(self) -> (u8, u8) {
+        let mask = (1 << HELD_UNIT_BITS) - 1;
+        (self.word as u8 & mask, (self.word >> HELD_UNIT_BITS) as u8 & mask)
     }
 
     pub(crate) fn held_by(self) -> u64 {
-        self.word >> HELD_UNIT_BITS
+        self.word >> (2 * HELD_UNIT_BITS)
     }
 
     fn device(self) -> DirtyDevice {

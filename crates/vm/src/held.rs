@@ -34,6 +34,15 @@ pub struct HeldPages {
     list: List,
 }
 
+/// What a transaction did to units of a page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HeldAs {
+    /// Changed some of their bytes.
+    Changed,
+    /// Gave them their first content: nothing that is on the device refers to them.
+    Created,
+}
+
 /// A held page.
 #[derive(Clone, Copy)]
 pub struct HeldPage {
@@ -63,7 +72,13 @@ impl HeldPages {
 
     /// Ends the change of a page, which is this transaction's from now on. Its units `units` (of 1 KiB, from 0 to 4) were
     /// changed, by operation `operation` (HE-3).
-    pub fn hold<'r>(&mut self, page: PageMut<'r>, units: Range<usize>, operation: u64) -> PageRef<'r> {
+    pub fn hold<'r>(
+        &mut self,
+        page: PageMut<'r>,
+        units: Range<usize>,
+        how: HeldAs,
+        operation: u64,
+    ) -> PageRef<'r> {
         let (vm, frame) = (&self.vm, page.frame());
         let mask = units.fold(0, |mask, unit| mask | 1 << unit);
         if !vm.table.page(frame).is_held() {
@@ -76,7 +91,9 @@ impl HeldPages {
             resident.held_pages += 1;
             vm.table.page(frame).set_held();
         }
-        vm.resident.lock().links[frame.slot()].home.add_held_units(mask);
+        vm.resident.lock().links[frame.slot()]
+            .home
+            .add_held_units(mask, if how == HeldAs::Created { mask } else { 0 });
         page.finish()
     }
 
@@ -95,8 +112,8 @@ impl HeldPages {
         (ObjectId(object), index)
     }
 
-    /// The units of a held page that were changed, a bit for each, the lowest for the first.
-    pub fn units(&self, page: HeldPage) -> u8 {
+    /// The units of a held page that were changed, and of these the ones that are new, a bit for each, the lowest for the first.
+    pub fn units(&self, page: HeldPage) -> (u8, u8) {
         self.vm.resident.lock().links[page.frame.slot()].home.held_units()
     }
 

@@ -48,7 +48,7 @@ pub use dirty::{Dirty, DirtyDevice, UNIT_BYTES, Writeback};
 pub use fault::{BusyPages, Pager};
 pub use frames::{PageLease, PageRef};
 pub use gate::Reservation;
-pub use held::{HeldPage, HeldPages, HeldRef};
+pub use held::{HeldAs, HeldPage, HeldPages, HeldRef};
 pub use hit::ObjectHint;
 pub use modify::PageMut;
 pub use object::ObjectId;

@@ -6,7 +6,7 @@ use rumpcap_block::{BlockDevice, MemoryDevice};
 use rumpcap_host::{Error, Result};
 use rumpcap_vm::plan::Plan;
 use rumpcap_vm::{
-    BootOptions, BusyPages, Daemon, DeviceObject, Dirty, DirtyDevice, HeldPages, ObjectId, PAGE_SIZE,
+    BootOptions, BusyPages, Daemon, DeviceObject, Dirty, DirtyDevice, HeldAs, HeldPages, ObjectId, PAGE_SIZE,
     PageIndex, PageRef, Pager, PolicyKind, Reservation, UNIT_BYTES, Vm, Writeback,
 };
 use std::io::IoSlice;
@@ -224,7 +224,7 @@ fn held_pages_stay_until_they_are_committed_and_go_unwritten_when_abandoned() {
         let r = world.vm.reserve(2);
         let mut page = world.page(&r, index).modify();
         page.fill(byte);
-        held.hold(page, 0..4, 1);
+        held.hold(page, 0..4, HeldAs::Changed, 1);
     };
     (0..20).for_each(|index| change(&mut held, index, 1));
     (0..20).for_each(|index| change(&mut held, index, 2));
@@ -262,7 +262,13 @@ fn an_operation_is_taken_back_without_those_before_it() {
         let mut page = world.page(&r, index).modify();
         page.fill(operation as u8);
         assert_eq!(
-            held.hold(page, unit..unit + 1, operation).held_by(),
+            held.hold(
+                page,
+                unit..unit + 1,
+                if unit == 2 { HeldAs::Created } else { HeldAs::Changed },
+                operation
+            )
+            .held_by(),
             Some(if index == 0 { 1 } else { operation })
         );
     };
@@ -270,8 +276,8 @@ fn an_operation_is_taken_back_without_those_before_it() {
     (0..4).for_each(|index| change(&mut held, index, 2, 2));
     let units = |held: &HeldPages, page| held.units(page);
     let first = held.next(None).unwrap();
-    assert_eq!(units(&held, first), 0b101);
-    assert_eq!(units(&held, held.next(Some(first)).unwrap()), 0b100);
+    assert_eq!(units(&held, first), (0b101, 0b100));
+    assert_eq!(units(&held, held.next(Some(first)).unwrap()), (0b100, 0b100));
     held.abandon_behind(1);
     assert_eq!(held.len(), 1);
     // The first page was there before; its owner restores it.

@@ -65,7 +65,12 @@ pub(crate) fn reason_to_read_only(sb: &SuperBlock) -> Option<&'static str> {
     if sb.block_size as usize > PAGE_SIZE {
         return Some("blocks of more than 4 KiB");
     }
-    (sb.features.has_journal() && sb.journal_inode == 0).then_some("external journal")
+    if sb.features.has_journal() {
+        return (sb.journal_inode == 0).then_some("external journal");
+    }
+    // Nobody knows what is on the device; a journal would.
+    (sb.state & STATE_VALID == 0)
+        .then_some("not unmounted in order, and without a journal: to be checked first")
 }
 
 /// Dirty pages of files go to the device itself: their blocks are in no transaction.
@@ -116,7 +121,7 @@ impl Ext4 {
         };
         let fs = Ext4::over(vm, Arc::clone(&over), options)?;
         let content: Arc<dyn Writeback> = Arc::new(Content(over));
-        let writer = Writer::new(vm, &sizes, counts, journal, content, options.data)?;
+        let writer = Writer::new(vm, &fs.sb, &sizes, counts, journal, content, options.data)?;
         Ok(Ext4 { recovery, writer: Some(writer), ..fs })
     }
 

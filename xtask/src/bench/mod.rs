@@ -8,7 +8,7 @@
 mod child;
 pub(crate) mod images;
 mod markdown;
-mod measure;
+pub(crate) mod measure;
 mod plot;
 mod replay;
 mod subjects;
@@ -134,6 +134,13 @@ fn circumstances(root: &Path, images: &Images, plan: &Plan) -> Circumstances {
         }),
         images: measured.into_iter().map(size).collect(),
     }
+}
+
+/// What a table of figures says of where they come from.
+pub(crate) fn machine_date_revision(root: &Path) -> (String, String, String) {
+    let date = said(Command::new("date").args(["-u", "+%Y-%m-%d"]));
+    let revision = said(Command::new("git").args(["rev-parse", "--short", "HEAD"]).current_dir(root));
+    (machine(), date, revision)
 }
 
 fn machine() -> String {

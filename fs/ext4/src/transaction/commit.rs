@@ -11,9 +11,10 @@ use crate::journal::write::{INTERVAL_SECONDS, LoggedBlock};
 use crate::layout::{RawSuperBlock, SUPER_BLOCK_BYTES, SUPER_BLOCK_OFFSET};
 use crate::super_block::seal_super_block;
 use arrayvec::ArrayVec;
+use rumpcap_block::MAX_PIECES;
 use rumpcap_host::Result;
 use rumpcap_vfs::{Commit, DataMode, Timestamp};
-use rumpcap_vm::{Dirty, HeldRef, PAGE_SIZE, Reservation, UNIT_BYTES};
+use rumpcap_vm::{Dirty, HeldAs, HeldPage, HeldRef, PAGE_SIZE, Reservation, UNIT_BYTES};
 use std::io::IoSlice;
 use zerocopy::FromBytes;
 
@@ -107,7 +108,7 @@ impl Ext4 {
     fn store_counts(&self, r: &Reservation<'_>, tx: &mut Transaction, now: Timestamp) -> Result<()> {
         let counts = tx.state.counts;
         let page = self.device.page(r, SUPER_BLOCK_OFFSET, 0)?;
-        tx.change(page, SUPER_BLOCK_OFFSET, SUPER_BLOCK_BYTES, |bytes| {
+        tx.change(page, SUPER_BLOCK_OFFSET, SUPER_BLOCK_BYTES, HeldAs::Changed, |bytes| {
             if let Ok(raw) = RawSuperBlock::mut_from_bytes(bytes) {
                 raw.free_blocks_lo = (counts.blocks_free as u32).into();
                 raw.free_blocks_hi = ((counts.blocks_free >> 32) as u32).into();
@@ -122,27 +123,18 @@ impl Ext4 {
 
     fn write_transaction(&self, writer: &Writer, tx: &mut Transaction, now: Timestamp) -> Result<()> {
         let mut pages: ArrayVec<HeldBlocks<'_>, MAX_HELD> = ArrayVec::new();
-        let (block_log, revoked) = (self.sb.block_log, &tx.revoked);
         let mut at = tx.held.next(None);
         while let Some(page) = at {
-            let first = tx.held.identity(page).1.offset() >> block_log;
-            let mut held = HeldBlocks { first, mask: 0, bytes: tx.held.pin(page) };
-            let units = tx.held.units(page);
-            let per_block = 1usize << block_log.saturating_sub(UNIT_BYTES.trailing_zeros());
-            for index in 0..(PAGE_SIZE >> block_log).max(1) {
-                let is_changed = units >> (index * per_block) & 1 != 0;
-                if is_changed && !revoked.contains(first.saturating_add(index as u64)) {
-                    held.mask |= 1 << index;
-                }
-            }
-            pages.push(held);
+            pages.push(self.held_blocks(tx, page));
             at = tx.held.next(Some(page));
         }
-        let blocks = Blocks::new(&pages, 1 << block_log);
         let tid = match &writer.journal {
-            Some(journal) => Some(journal.commit(blocks, revoked.all(), now)?),
+            Some(journal) => {
+                let blocks = Blocks::new(&pages, self.sb.block_size as usize, |page| page.changed);
+                Some(journal.commit(blocks, tx.revoked.all(), now)?)
+            }
             None => {
-                self.write_in_place(blocks)?;
+                self.write_in_place(&pages)?;
                 None
             }
         };
@@ -151,10 +143,54 @@ impl Ext4 {
         Ok(())
     }
 
-    fn write_in_place<'b>(&self, blocks: impl Iterator<Item = LoggedBlock<'b>>) -> Result<()> {
-        let device = self.device.device();
+    /// Which blocks of a held page are to be written.
+    fn held_blocks<'t>(&self, tx: &'t Transaction, page: HeldPage) -> HeldBlocks<'t> {
+        let block_log = self.sb.block_log;
+        let first = tx.held.identity(page).1.offset() >> block_log;
+        let (changed, created) = tx.held.units(page);
+        let mut held = HeldBlocks { first, changed: 0, created: 0, bytes: tx.held.pin(page) };
+        let units_log = block_log.saturating_sub(UNIT_BYTES.trailing_zeros());
+        for index in 0..(PAGE_SIZE >> block_log).max(1) {
+            let unit = index << units_log;
+            let is_freed = tx.revoked.contains(first.saturating_add(index as u64));
+            if changed >> unit & 1 != 0 && !is_freed {
+                held.changed |= 1 << index;
+                held.created |= (created >> unit & 1) << index;
+            }
+        }
+        held
+    }
+
+    /// Writes the blocks to their places: first those that nothing refers to yet (CO-2).
+    fn write_in_place(&self, pages: &[HeldBlocks<'_>]) -> Result<()> {
+        let block_size = self.sb.block_size as usize;
+        let created = Blocks::new(pages, block_size, |page| page.created);
+        if created.len() > 0 {
+            self.write_blocks(created)?;
+            self.device.device().flush()?;
+        }
+        self.write_blocks(Blocks::new(pages, block_size, |page| page.changed & !page.created))
+    }
+
+    /// Writes blocks, those that lie in a row with one request.
+    fn write_blocks<'b>(&self, blocks: impl Iterator<Item = LoggedBlock<'b>>) -> Result<()> {
+        let mut run: ArrayVec<IoSlice<'b>, MAX_PIECES> = ArrayVec::new();
+        let (mut first, mut next) = (0, 0);
         for block in blocks {
-            device.write_at(block.home << self.sb.block_log, &mut [IoSlice::new(block.bytes)])?;
+            if block.home != next || run.is_full() {
+                self.write_run(first, &mut run)?;
+                first = block.home;
+            }
+            next = block.home.saturating_add(1);
+            run.push(IoSlice::new(block.bytes));
+        }
+        self.write_run(first, &mut run)
+    }
+
+    fn write_run(&self, first: u64, run: &mut ArrayVec<IoSlice<'_>, MAX_PIECES>) -> Result<()> {
+        if !run.is_empty() {
+            self.device.device().write_at(first << self.sb.block_log, run)?;
+            run.clear();
         }
         Ok(())
     }
@@ -174,14 +210,18 @@ impl Transaction {
 struct HeldBlocks<'a> {
     /// The page's first block.
     first: u64,
-    mask: u8,
+    /// A bit for each block that was changed.
+    changed: u8,
+    /// Of these, the ones that are new.
+    created: u8,
     bytes: HeldRef<'a>,
 }
 
-/// The blocks that are to be written, in the order in which their pages were held.
+/// Blocks that are to be written, in the order in which their pages were held.
 #[derive(Clone)]
 struct Blocks<'a> {
     pages: core::slice::Iter<'a, HeldBlocks<'a>>,
+    which: fn(&HeldBlocks<'_>) -> u8,
     now: Option<&'a HeldBlocks<'a>>,
     /// Blocks of `now` that are left.
     mask: u8,
@@ -190,9 +230,10 @@ struct Blocks<'a> {
 }
 
 impl<'a> Blocks<'a> {
-    fn new(pages: &'a [HeldBlocks<'a>], block_size: usize) -> Blocks<'a> {
-        let left = pages.iter().map(|page| page.mask.count_ones() as usize).sum();
-        Blocks { pages: pages.iter(), now: None, mask: 0, block_size, left }
+    /// The blocks of `pages` that `which` has a bit for.
+    fn new(pages: &'a [HeldBlocks<'a>], block_size: usize, which: fn(&HeldBlocks<'_>) -> u8) -> Blocks<'a> {
+        let left = pages.iter().map(|page| which(page).count_ones() as usize).sum();
+        Blocks { pages: pages.iter(), which, now: None, mask: 0, block_size, left }
     }
 }
 
@@ -202,7 +243,7 @@ impl<'a> Iterator for Blocks<'a> {
     fn next(&mut self) -> Option<LoggedBlock<'a>> {
         while self.mask == 0 {
             let page = self.pages.next()?;
-            (self.now, self.mask) = (Some(page), page.mask);
+            (self.now, self.mask) = (Some(page), (self.which)(page));
         }
         let page = self.now?;
         let index = self.mask.trailing_zeros() as usize;

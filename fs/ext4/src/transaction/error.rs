@@ -11,7 +11,7 @@ use crate::layout::{RawSuperBlock, STATE_ERRORS, SUPER_BLOCK_BYTES, SUPER_BLOCK_
 use crate::super_block::seal_super_block;
 use rumpcap_host::{Error, Result};
 use rumpcap_vfs::Timestamp;
-use rumpcap_vm::Reservation;
+use rumpcap_vm::{HeldAs, Reservation};
 use zerocopy::FromBytes;
 
 /// `s_errors`: go on.
@@ -51,7 +51,7 @@ impl Ext4 {
     ) -> Result<u16> {
         let page = self.device.page(r, SUPER_BLOCK_OFFSET, 0)?;
         tx.begin();
-        let what_to_do = tx.change(page, SUPER_BLOCK_OFFSET, SUPER_BLOCK_BYTES, |bytes| {
+        let what_to_do = tx.change(page, SUPER_BLOCK_OFFSET, SUPER_BLOCK_BYTES, HeldAs::Changed, |bytes| {
             let Ok(raw) = RawSuperBlock::mut_from_bytes(bytes) else { return ERRORS_CONTINUE };
             note(raw, error, now);
             seal_super_block(raw);

@@ -16,17 +16,8 @@ use crate::super_block::seal_super_block;
 use core::ops::Range;
 use rumpcap_host::{Error, Result};
 use rumpcap_vfs::Timestamp;
-use rumpcap_vm::{BusyPages, PAGE_SIZE, PageRef, Pager, Reservation, UNIT_BYTES};
+use rumpcap_vm::{BusyPages, HeldAs, PAGE_SIZE, PageRef, Pager, Reservation, UNIT_BYTES};
 use zerocopy::FromBytes;
-
-/// Why an operation is to be tried again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Full {
-    /// The transaction holds as many pages as it may, or cannot save what an operation needs to be taken back.
-    Transaction,
-    /// No more freed blocks can be kept in mind before they are durable.
-    Freed,
-}
 
 /// One operation.
 pub(crate) struct Handle<'a> {
@@ -65,7 +56,7 @@ impl Handle<'_> {
         let page = fs.block_page(self.r, block, 0)?;
         let at = fs.byte_of(block, 0)?;
         self.tx.save(&page, at, changed)?;
-        Ok(self.tx.change(page, at, fs.sb.block_size as usize, change))
+        Ok(self.tx.change(page, at, fs.sb.block_size as usize, HeldAs::Changed, change))
     }
 
     /// Gives a block that was allocated as metadata in this operation its first content: zeros, then what `fill` makes of them.
@@ -79,7 +70,7 @@ impl Handle<'_> {
         let page = whole_page(fs, self.r, at, size)?;
         self.tx.save(&page, at, &[0..size])?;
         self.tx.unrevoke(block);
-        Ok(self.tx.change(page, at, size, |bytes| {
+        Ok(self.tx.change(page, at, size, HeldAs::Created, |bytes| {
             bytes.fill(0);
             fill(bytes)
         }))
@@ -94,14 +85,8 @@ impl Handle<'_> {
     }
 
     /// Blocks are freed now: they are not used again before that is durable.
-    ///
-    /// # Errors
-    /// The operation's end when there are too many such.
-    pub fn note_freed(&mut self, first: u64, count: u64) -> Result<()> {
-        if self.tx.freed.add(first, count) {
-            return Ok(());
-        }
-        Err(self.tx.full(Full::Freed))
+    pub fn note_freed(&mut self, first: u64, count: u64) {
+        self.tx.freed.add(first, count);
     }
 
     /// The run of blocks freed and not durable that has one of `blocks`, if there is one: they cannot be used yet.
@@ -159,7 +144,7 @@ impl Transaction {
     /// Sees to it that the bytes `changed` of the block at byte `at`, which is in `page`, can be restored.
     fn save(&mut self, page: &PageRef<'_>, at: u64, changed: &[Range<usize>]) -> Result<()> {
         match page.held_by() {
-            None if self.held.room() <= super::KEPT_FOR_COMMIT => return Err(self.full(Full::Transaction)),
+            None if self.held.room() <= super::KEPT_FOR_COMMIT => return Err(self.full()),
             None => return Ok(()),
             Some(operation) if operation == self.operation => return Ok(()),
             Some(_) => {}
@@ -168,7 +153,7 @@ impl Transaction {
             let from = within_page(at).saturating_add(range.start);
             let bytes = page.get(from..from.saturating_add(range.len())).unwrap_or_default();
             if !self.undo.save(at.saturating_add(range.start as u64), bytes) {
-                return Err(self.full(Full::Transaction));
+                return Err(self.full());
             }
         }
         Ok(())
@@ -180,24 +165,25 @@ impl Transaction {
         page: PageRef<'_>,
         at: u64,
         len: usize,
+        how: HeldAs,
         change: impl FnOnce(&mut [u8]) -> T,
     ) -> T {
         let start = within_page(at);
         let mut page = page.modify();
         let value = change(page.get_mut(start..start.saturating_add(len)).unwrap_or_default());
         let units = start / UNIT_BYTES..start.saturating_add(len).div_ceil(UNIT_BYTES);
-        self.held.hold(page, units, self.operation);
+        self.held.hold(page, units, how, self.operation);
         value
     }
 
-    /// Notes that the operation is to be tried again; what it returns.
-    fn full(&mut self, why: Full) -> Error {
-        self.full = Some(why);
+    /// Notes that the operation is to be tried again, in an empty transaction; what it returns.
+    fn full(&mut self) -> Error {
+        self.is_full = true;
         Error::NoMemory { what: "a transaction", need: 1, have: 0 }
     }
 
     fn revoke(&mut self, block: u64) -> Result<()> {
-        if self.revoked.push(block) { Ok(()) } else { Err(self.full(Full::Transaction)) }
+        if self.revoked.push(block) { Ok(()) } else { Err(self.full()) }
     }
 
     fn unrevoke(&mut self, block: u64) {

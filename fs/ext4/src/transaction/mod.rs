@@ -27,9 +27,9 @@ mod tests;
 mod undo;
 
 use crate::Ext4;
+use crate::SuperBlock;
 use crate::journal::write::JournaledDevice;
 use freed::FreedBlocks;
-use handle::Full;
 pub(crate) use handle::Handle;
 use rumpcap_host::sync::{Mutex, MutexGuard};
 use rumpcap_host::{Error, Result};
@@ -145,7 +145,8 @@ pub(crate) struct Transaction {
     held_before: u32,
     /// Its number, from 1.
     operation: u64,
-    full: Option<Full>,
+    /// The operation found no room, or could not save what it needs to be taken back.
+    is_full: bool,
     /// When the first operation of the transaction was done.
     since: Option<Timestamp>,
     /// The first error of writing content that nobody was told of.
@@ -171,6 +172,7 @@ impl Writer {
     /// `NoMemory` when it cannot be wired.
     pub(crate) fn new(
         vm: &Arc<Vm>,
+        sb: &SuperBlock,
         sizes: &Sizes,
         counts: Counts,
         journal: Option<Arc<JournaledDevice<WiredRun>>>,
@@ -182,13 +184,13 @@ impl Writer {
         let tx = Transaction {
             held: HeldPages::new(vm, sizes.held)?,
             undo: Undo::new(wired(sizes.undo)?),
-            freed: FreedBlocks::new(wired(sizes.freed)?),
+            freed: FreedBlocks::new(wired(sizes.freed)?, sb),
             revoked: Revoked { memory: wired(sizes.revoked)?, len: 0, sealed: 0 },
             state,
             before: state,
             held_before: 0,
             operation: 0,
-            full: None,
+            is_full: false,
             since: None,
             data_error: None,
             stopped: None,
@@ -282,13 +284,9 @@ impl Ext4 {
         error: Error,
         now: Timestamp,
     ) -> Result<bool> {
-        match (tx.full.take(), error) {
-            (Some(Full::Transaction), _) if tx.held.len() > 0 => {
-                self.commit_transaction(r, writer, tx, now)?
-            }
-            (Some(Full::Freed), _) | (None, Error::NoSpace { .. }) if !tx.freed.is_empty() => {
-                self.sync_transaction(r, writer, tx, now)?;
-            }
+        match error {
+            _ if tx.is_full && tx.held.len() > 0 => self.commit_transaction(r, writer, tx, now)?,
+            Error::NoSpace { .. } if !tx.freed.is_empty() => self.sync_transaction(r, writer, tx, now)?,
             _ => return Ok(false),
         }
         Ok(true)
@@ -298,7 +296,7 @@ impl Ext4 {
 impl Transaction {
     fn begin(&mut self) {
         self.undo.clear();
-        self.full = None;
+        self.is_full = false;
         self.operation += 1;
         self.held_before = self.held.len();
         self.before = self.state;

@@ -1,0 +1,90 @@
+//! What was measured, as a table with the targets, and as a plot.
+//!
+//! Who calls it: `bench_write`.
+
+use super::subjects::Subject;
+use super::{Case, Outcomes};
+use crate::Result;
+use crate::bench::measure::median;
+use std::fmt::Write;
+use std::path::Path;
+
+/// A target: our subject, the other, how many times as fast it must be.
+const TARGETS: [(Subject, Subject, f64); 4] = [
+    (Subject::Library(512), Subject::Kernel, 1.0),
+    (Subject::Library(512), Subject::Fuse2fs, 2.5),
+    (Subject::Library(512), Subject::Debugfs, 1.5),
+    (Subject::Library(1024), Subject::Library(0), 0.8),
+];
+
+/// Bytes written, against the kernel's.
+const MOST_BYTES: f64 = 1.5;
+
+pub(super) fn write(out: &Path, root: &Path, outcomes: &Outcomes, rounds: usize) -> Result {
+    let mut text = String::from("# Writing\n\nWritten by `cargo xtask bench-write`.\n\n");
+    let (machine, date, revision) = crate::bench::machine_date_revision(root);
+    writeln!(text, "{date}, revision {revision}, {rounds} rounds. {machine}\n")?;
+    text.push_str(
+        "Every run begins with a fresh copy of an image that mke2fs made (ext4, its defaults) and ends when the image is durable. \
+         `many`: 20,000 files of 100 to 12,000 bytes in 200 directories. `delete-half`: every second of them. `big`: 256 MiB in pieces \
+         of 1 MiB. `tree`: a copy of /usr with all attributes, by `rumpcap cp -a` and `cp -a`. After each run e2fsck found nothing.\n\n",
+    );
+    text.push_str("## Targets\n\n| case | what | target | measured | |\n|---|---|--:|--:|---|\n");
+    for line in targets(outcomes) {
+        writeln!(text, "{line}")?;
+    }
+    text.push_str("\n## All of them\n\nMedians; bytes are those written to the image.\n\n| case | who | seconds | MiB written | flushes |\n|---|---|--:|--:|--:|\n");
+    for ((case, subject), runs) in outcomes {
+        let seconds = median(runs.iter().filter(|run| run.error.is_none()).map(|run| run.seconds).collect());
+        let bytes = runs.iter().find_map(|run| run.image_bytes);
+        let flushes = runs.iter().find_map(|run| run.flushes);
+        let error = runs.iter().find_map(|run| run.error.clone());
+        let seconds = match (seconds, error) {
+            (_, Some(error)) => format!("failed: {}", error.lines().next().unwrap_or_default()),
+            (Some(seconds), None) => format!("{seconds:.2}"),
+            (None, None) => String::new(),
+        };
+        let mib = bytes.map_or(String::new(), |bytes| format!("{:.0}", bytes as f64 / f64::from(1 << 20)));
+        let flushes = flushes.map_or(String::new(), |flushes| flushes.to_string());
+        writeln!(text, "| {} | {} | {seconds} | {mib} | {flushes} |", case.name(), subject.name())?;
+    }
+    std::fs::write(out.join("writing.md"), text)?;
+    Ok(())
+}
+
+fn targets(outcomes: &Outcomes) -> Vec<String> {
+    let mut lines = Vec::new();
+    for case in Case::ALL {
+        for (ours, other, least) in TARGETS {
+            let speed = ratio(outcomes, case, ours, other, |run| Some(run.seconds));
+            let Some(speed) = speed else { continue };
+            let mark = if speed >= least { "met" } else { "**missed**" };
+            let what = format!("{} against {}", ours.name(), other.name());
+            lines.push(format!("| {} | speed, {what} | ≥ {least} × | {speed:.2} × | {mark} |", case.name()));
+        }
+        let bytes = ratio(outcomes, case, Subject::Kernel, Subject::Library(512), |run| {
+            run.image_bytes.map(|n| n as f64)
+        });
+        if let Some(bytes) = bytes {
+            let mark = if bytes <= MOST_BYTES { "met" } else { "**missed**" };
+            lines.push(format!(
+                "| {} | bytes written, rumpcap, 512 KiB against the kernel | ≤ {MOST_BYTES} × | {bytes:.2} × | {mark} |",
+                case.name()
+            ));
+        }
+    }
+    lines
+}
+
+/// The median of the ratios other / ours of runs of the same round.
+fn ratio(
+    outcomes: &Outcomes,
+    case: Case,
+    ours: Subject,
+    other: Subject,
+    value: impl Fn(&super::Outcome) -> Option<f64>,
+) -> Option<f64> {
+    let (ours, other) = (outcomes.get(&(case, ours))?, outcomes.get(&(case, other))?);
+    let pairs = ours.iter().zip(other).filter(|(a, b)| a.error.is_none() && b.error.is_none());
+    median(pairs.filter_map(|(ours, other)| Some(value(other)? / value(ours)?)).collect())
+}
