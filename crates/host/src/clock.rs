@@ -1,4 +1,4 @@
-//! Monotonic time, for the statistics of waits. Kernel crates take time from nowhere else.
+//! Monotonic time, for the statistics of waits, and wall time, for those of files. Kernel crates take time from nowhere else.
 //!
 //! With the feature `shuttle` time is simulated (`clock/simulated.rs`): it goes on by the steps of the schedule, so that a
 //! run that is repeated sees the same moments.
@@ -29,3 +29,18 @@ mod imp {
 }
 
 pub use imp::{Moment, now};
+
+/// Seconds and nanoseconds since 1970-01-01 00:00:00 UTC, for times of files. Under a model checker it stands still.
+pub fn wall_time() -> (i64, u32) {
+    #[cfg(not(feature = "shuttle"))]
+    {
+        use std::time::{SystemTime, UNIX_EPOCH};
+        match SystemTime::now().duration_since(UNIX_EPOCH) {
+            Ok(since) => (i64::try_from(since.as_secs()).unwrap_or(i64::MAX), since.subsec_nanos()),
+            // A clock before 1970 is one that nobody has set.
+            Err(_) => (0, 0),
+        }
+    }
+    #[cfg(feature = "shuttle")]
+    (0, 0)
+}

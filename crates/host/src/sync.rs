@@ -100,6 +100,20 @@ impl Condvar {
         self.0.wait(guard).unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
+    /// As [`Condvar::wait`], for at most about so long. Under a model checker it does not end by itself.
+    pub fn wait_at_most<'a, T>(&self, guard: MutexGuard<'a, T>, nanoseconds: u64) -> MutexGuard<'a, T> {
+        #[cfg(not(any(feature = "shuttle", feature = "loom")))]
+        {
+            let most = std::time::Duration::from_nanos(nanoseconds);
+            self.0.wait_timeout(guard, most).unwrap_or_else(|poisoned| poisoned.into_inner()).0
+        }
+        #[cfg(any(feature = "shuttle", feature = "loom"))]
+        {
+            let _ = nanoseconds;
+            self.wait(guard)
+        }
+    }
+
     /// Wakes one sleeper.
     pub fn notify_one(&self) {
         self.0.notify_one();

@@ -1,4 +1,4 @@
-//! Threads of the host. Only the pagedaemon has one of its own.
+//! Threads of the host. The pagedaemon has one of its own, and each mount that is written.
 
 use crate::{Error, Result};
 #[cfg(feature = "loom")]
@@ -11,11 +11,11 @@ use std::thread as imp;
 /// A thread of the host, to be joined.
 pub struct Thread(imp::JoinHandle<()>);
 
-/// Stack of a kernel thread, in bytes: four times the minimum of the C library, 16 KiB. The pagedaemon keeps lists of at most 8
-/// references on it and does not recurse.
-const STACK_BYTES: usize = 64 * 1024;
+/// Stack of a kernel thread, in bytes. The pagedaemon keeps lists of at most 32 slices on it and does not recurse; a commit has a block or
+/// two. The host commits what is touched.
+const STACK_BYTES: usize = 256 * 1024;
 
-/// Starts a thread that runs `body`. Allocates: for boot only.
+/// Starts a thread that runs `body`. Allocates: for boot and mount only.
 pub fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<Thread> {
     imp::Builder::new()
         .name(name.into())

@@ -2,10 +2,11 @@
 //! any number of files may be open under any limit.
 
 use crate::{Metadata, Mount};
+use core::ops::Range;
 use rumpcap_host::{Error, Result};
-use rumpcap_vfs::{Extent, Node, OpenFile};
-use rumpcap_vm::{PAGE_SIZE, PageLease};
-use std::io::{Read, Seek, SeekFrom};
+use rumpcap_vfs::{Allocate, Extent, LentPage, OpenFile};
+use rumpcap_vm::PAGE_SIZE;
+use std::io::{Read, Seek, SeekFrom, Write};
 
 /// A part of a file: bytes on the device, or a hole.
 ///
@@ -54,7 +55,7 @@ pub struct File {
 /// # Ok(()) }
 /// ```
 pub struct Lease {
-    page: PageLease,
+    page: LentPage,
     range: core::ops::Range<usize>,
 }
 
@@ -66,13 +67,24 @@ impl core::ops::Deref for Lease {
 }
 
 impl File {
-    pub(crate) fn new(mount: &Mount, node: Node) -> File {
-        File { mount: mount.clone(), open: OpenFile::new(node), position: 0 }
+    pub(crate) fn new(mount: &Mount, open: OpenFile) -> File {
+        File { mount: mount.clone(), open, position: 0 }
     }
 
-    /// Attributes, as they were when the file was opened.
+    /// Attributes, as they are now.
+    ///
+    /// # Errors
+    /// `Corrupt`, `Checksum`, `Io`.
     pub fn metadata(&self) -> Result<Metadata> {
-        Ok(Metadata(self.open.node().attributes))
+        if !self.mount.is_writable() {
+            return Ok(Metadata(self.open.node().attributes));
+        }
+        Ok(Metadata(self.mount.vfs().current(&self.mount.vfs().enter(), self.open.node())?.attributes))
+    }
+
+    /// Inode number.
+    pub fn ino(&self) -> u64 {
+        self.open.node().attributes.ino.0
     }
 
     /// The mount that it is of.
@@ -88,16 +100,66 @@ impl File {
         self.mount.vfs().read_at(&self.open, offset, buf)
     }
 
-    /// The bytes from `offset` to the end of its page or of the file, lent without copying; `None` at the end of the
+    /// Writes all of `buf` at `offset`, and makes the file longer if need be; short only behind an error after some bytes. What is between
+    /// the old end and `offset` reads as zeros. Durable after [`File::sync`].
+    ///
+    /// # Errors
+    /// `ReadOnly`, `NoSpace`, `FileTooLarge`, `NotPermitted`, `IsADirectory`, `WrongType`, `Corrupt`, `Checksum`, `Io`.
+    pub fn write_at(&self, buf: &[u8], offset: u64) -> Result<usize> {
+        self.mount.vfs().write_at(&self.open, offset, buf, self.mount.now())
+    }
+
+    /// Sets the length: cuts the file, or makes it longer by zeros that take no space.
+    ///
+    /// # Errors
+    /// As [`File::write_at`].
+    pub fn set_len(&self, len_bytes: u64) -> Result<()> {
+        self.mount.vfs().set_len(&self.open, len_bytes, self.mount.now())
+    }
+
+    /// Makes `range` a hole, which reads as zeros and takes no space; the length stays.
+    ///
+    /// # Errors
+    /// As [`File::write_at`]; `Unsupported` where the file system's files have no such holes.
+    pub fn punch_hole(&self, range: Range<u64>) -> Result<()> {
+        self.mount.vfs().punch_hole(&self.open, range, self.mount.now())
+    }
+
+    /// Makes `range` zeros, by space that is allocated and not written where that is possible; the length stays.
+    ///
+    /// # Errors
+    /// As [`File::write_at`].
+    pub fn zero_range(&self, range: Range<u64>) -> Result<()> {
+        self.mount.vfs().zero_range(&self.open, range, self.mount.now())
+    }
+
+    /// Allocates what is not yet allocated of `range`, as space that reads as zeros.
+    ///
+    /// # Errors
+    /// As [`File::write_at`]; `Unsupported` where the file system has no such space.
+    pub fn allocate(&self, range: Range<u64>, how: Allocate) -> Result<()> {
+        self.mount.vfs().allocate(&self.open, range, how, self.mount.now())
+    }
+
+    /// Makes the file durable, and with it all that was changed before.
+    ///
+    /// # Errors
+    /// As [`Mount::sync`].
+    pub fn sync(&self) -> Result<()> {
+        self.mount.sync()
+    }
+
+    /// The bytes from `offset` to the end of its page or of the file, lent without copying (as a copy, if the mount can be written); `None` at the end of the
     /// file and where no page is kept: in a hole, and in a file that is stored in its inode. Read there instead.
     ///
     /// # Errors
     /// As [`File::read_at`]; `NoMemory` when so many pages are lent out that others would starve: give some back.
     pub fn lend(&self, offset: u64) -> Result<Option<Lease>> {
         let r = self.mount.vfs().enter();
-        let Some(page) = self.mount.vfs().lend(&r, self.open.node(), offset)? else { return Ok(None) };
+        let node = self.mount.vfs().current(&r, self.open.node())?;
+        let Some(page) = self.mount.vfs().lend(&r, &node, offset)? else { return Ok(None) };
         let start = (offset % PAGE_SIZE as u64) as usize;
-        let left = usize::try_from(self.open.node().attributes.size_bytes - offset).unwrap_or(usize::MAX);
+        let left = usize::try_from(node.attributes.size_bytes - offset).unwrap_or(usize::MAX);
         let end = start.saturating_add(left).min(PAGE_SIZE);
         Ok(Some(Lease { page, range: start..end }))
     }
@@ -108,12 +170,13 @@ impl File {
     /// # Errors
     /// As [`File::read_at`].
     pub fn segment_at(&self, offset: u64) -> Result<Option<Segment>> {
-        let left = self.open.node().attributes.size_bytes.saturating_sub(offset);
+        let r = self.mount.vfs().enter();
+        let node = self.mount.vfs().current(&r, self.open.node())?;
+        let left = node.attributes.size_bytes.saturating_sub(offset);
         if left == 0 {
             return Ok(None);
         }
-        let r = self.mount.vfs().enter();
-        let (len, hole) = match self.mount.vfs().fs().map(&r, self.open.node(), offset)? {
+        let (len, hole) = match self.mount.vfs().fs().map(&r, &node, offset)? {
             Extent::Device { len_bytes, .. } => (len_bytes, false),
             Extent::Hole { len_bytes } => (len_bytes, true),
             Extent::Inline => (left, false),
@@ -130,12 +193,31 @@ impl Read for File {
     }
 }
 
+impl Write for File {
+    fn write(&mut self, buf: &[u8]) -> std::io::Result<usize> {
+        let n = self.write_at(buf, self.position)?;
+        self.position = self.position.saturating_add(n as u64);
+        Ok(n)
+    }
+
+    /// Nothing: what was written is in the kernel. See [`File::sync`].
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Drop for File {
+    fn drop(&mut self) {
+        self.mount.vfs().close(&self.open, self.mount.now());
+    }
+}
+
 impl Seek for File {
     fn seek(&mut self, to: SeekFrom) -> std::io::Result<u64> {
         let position = match to {
             SeekFrom::Start(offset) => Some(offset),
             SeekFrom::Current(by) => self.position.checked_add_signed(by),
-            SeekFrom::End(by) => self.open.node().attributes.size_bytes.checked_add_signed(by),
+            SeekFrom::End(by) => self.metadata()?.len().checked_add_signed(by),
         };
         self.position = position.ok_or(Error::InvalidInput { what: "seek" })?;
         Ok(self.position)

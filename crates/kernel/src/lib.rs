@@ -30,6 +30,9 @@
 //! between calls (a [`Walk`] holds a buffer that is counted and bounded).
 #![forbid(unsafe_code)]
 
+mod age;
+mod change;
+mod clock;
 mod file;
 mod kernel;
 mod metadata;
@@ -37,6 +40,7 @@ mod mount;
 mod read_dir;
 mod walk;
 
+pub use change::Owner;
 pub use file::{File, Lease, Segment};
 pub use kernel::{Builder, Kernel};
 pub use metadata::{FileType, Metadata};
@@ -44,7 +48,9 @@ pub use mount::{FileSystemInfo, Mount, MountOptions};
 pub use read_dir::{DirEntry, ReadDir};
 pub use rumpcap_block as block;
 pub use rumpcap_host::{Error, Result};
-pub use rumpcap_vfs::{FileKind, StatFs, Timestamp};
+pub use rumpcap_vfs::{
+    Access, Allocate, DataMode, FileKind, Rename, SetAttributes, SetXattr, StatFs, Timestamp,
+};
 pub use rumpcap_vm::{Daemon, MemoryReport, PolicyKind, PoolBytes, Trace, TraceEvent};
 pub use walk::{Walk, WalkEntry, WalkError};
 

@@ -2,12 +2,14 @@
 //!
 //! A call that returns a name, a value or a list puts it on the caller's heap; the kernel itself allocates nothing.
 
+use crate::age::Age;
+use crate::clock::Clock;
 use crate::{File, Kernel, Metadata, ReadDir, Walk};
 use core::ops::ControlFlow;
 use rumpcap_block::BlockDevice;
 use rumpcap_ext4::Ext4;
 use rumpcap_host::{Error, Result};
-use rumpcap_vfs::{Follow, InodeNo, Node, PATH_MAX, StatFs, Vfs};
+use rumpcap_vfs::{Access, DataMode, Follow, InodeNo, Node, PATH_MAX, StatFs, Timestamp, Vfs};
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Component, Path, PathBuf};
@@ -20,6 +22,14 @@ use std::sync::Arc;
 /// let options = MountOptions { ignore_journal: true, ..MountOptions::default() };
 /// # let _ = options;
 /// ```
+///
+/// ```
+/// use rumpcap::{Access, MountOptions, Timestamp};
+/// // To be written, with all times that the kernel sets fixed: equal changes give equal images.
+/// let time = Some(Timestamp { seconds: 1_700_000_000, nanoseconds: 0 });
+/// let options = MountOptions { access: Access::Write, time, ..MountOptions::default() };
+/// # let _ = options;
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct MountOptions {
     /// Where temporary files (the overlay that a journal is replayed into) are made; the host's default if `None`.
@@ -28,6 +38,13 @@ pub struct MountOptions {
     pub ignore_journal: bool,
     /// Byte offset of the super block to use, for an image whose first one is lost; the first if `None`.
     pub super_block_offset: Option<u64>,
+    /// What it is mounted for. A file system that can be read and not written is mounted to be read: see
+    /// [`Mount::read_only_reason`].
+    pub access: Access,
+    /// When content is written, as against the metadata that refer to it.
+    pub data: DataMode,
+    /// The time of all changes; the host's clock if `None`.
+    pub time: Option<Timestamp>,
 }
 
 /// What a mount says of itself: for people, in order.
@@ -76,8 +93,29 @@ pub struct Mount(Arc<Inner>);
 
 struct Inner {
     kernel: Kernel,
-    vfs: rumpcap_vfs::Mount,
+    vfs: Arc<rumpcap_vfs::Mount>,
     ext4: Arc<Ext4>,
+    clock: Clock,
+    read_only_reason: Option<&'static str>,
+    /// Commits what is old enough, as long as it is mounted to be written.
+    age: Option<Age>,
+}
+
+impl Inner {
+    fn unmount(&mut self) -> Result<()> {
+        // Stopped first, so that nobody commits what is unmounted.
+        match self.age.take() {
+            Some(age) => drop(age),
+            None => return Ok(()),
+        }
+        self.vfs.unmount(self.clock.now())
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        let _ = self.unmount();
+    }
 }
 
 impl Mount {
@@ -87,15 +125,50 @@ impl Mount {
         device: Arc<dyn BlockDevice>,
         options: &MountOptions,
     ) -> Result<Mount> {
+        let clock = Clock::new(options.time);
+        let access = options.access;
         let options = rumpcap_ext4::Options {
             ignore_journal: options.ignore_journal,
             temporary_directory: options.temporary_directory.clone(),
             super_block_offset: options.super_block_offset,
-            ..rumpcap_ext4::Options::default()
+            access,
+            data: options.data,
+            now: clock.now(),
         };
         let ext4 = Arc::new(Ext4::mount(vfs.vm(), device, &options)?);
-        let vfs = rumpcap_vfs::Mount::new(vfs.clone(), ext4.clone());
-        Ok(Mount(Arc::new(Inner { kernel, vfs, ext4 })))
+        let vfs = Arc::new(rumpcap_vfs::Mount::new(vfs.clone(), ext4.clone()));
+        let reason = || vfs.fs().read_only_reason().unwrap_or("this file system is not written");
+        let read_only_reason = (access == Access::Write && !vfs.is_writable()).then(reason);
+        let age = if vfs.is_writable() { Some(Age::start(vfs.clone(), clock)?) } else { None };
+        Ok(Mount(Arc::new(Inner { kernel, vfs, ext4, clock, read_only_reason, age })))
+    }
+
+    /// The time of a change that is made now.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.0.clock.now()
+    }
+
+    /// Whether it can be written.
+    pub fn is_writable(&self) -> bool {
+        self.0.vfs.is_writable()
+    }
+
+    /// Why it is only read, if it was to be written.
+    pub fn read_only_reason(&self) -> Option<&'static str> {
+        self.0.read_only_reason
+    }
+
+    /// Unmounts: makes everything durable and leaves the file system in order. Dropping the last handle does the same, and loses the
+    /// error.
+    ///
+    /// # Errors
+    /// `Busy` while there are other clones, files or walks of it: nothing has happened then. `Io` and others when something could not be
+    /// written: it is unmounted, and needs recovery.
+    pub fn unmount(self) -> Result<()> {
+        match Arc::try_unwrap(self.0) {
+            Ok(mut inner) => inner.unmount(),
+            Err(_) => Err(Error::Busy { what: "the mount" }),
+        }
     }
 
     /// The layer below, where every operation begins at the gate.
@@ -122,7 +195,9 @@ impl Mount {
     /// # Errors
     /// `NotFound`, `NotADirectory`, `TooManyLinks` (more than 40), `NameTooLong`, `Encrypted`, `Corrupt`, `Checksum`, `Io`.
     pub fn open(&self, path: impl AsRef<Path>) -> Result<File> {
-        Ok(File::new(self, self.resolve(path, Follow::Yes)?))
+        let (r, path) = (self.0.vfs.enter(), path.as_ref().as_os_str().as_bytes());
+        let node = self.0.vfs.resolve(&r, self.0.vfs.fs().root(), path, Follow::Yes)?;
+        Ok(File::new(self, self.0.vfs.open(&r, node)?))
     }
 
     /// Opens by inode number (as [`Metadata::ino`] gives it), without a path.
@@ -130,7 +205,9 @@ impl Mount {
     /// # Errors
     /// `NotFound` for an inode that is free or does not exist; `Corrupt`, `Checksum`, `Io`.
     pub fn open_ino(&self, ino: u64) -> Result<File> {
-        Ok(File::new(self, self.node(ino)?))
+        let r = self.0.vfs.enter();
+        let node = self.0.vfs.node(&r, InodeNo(ino))?;
+        Ok(File::new(self, self.0.vfs.open(&r, node)?))
     }
 
     /// Lists a directory.
@@ -191,7 +268,8 @@ impl Mount {
 
     fn link_target(&self, link: &Node) -> Result<PathBuf> {
         let mut target = [0; PATH_MAX];
-        let len = self.0.vfs.fs().read_link(&self.0.vfs.enter(), link, &mut target)?;
+        let r = self.0.vfs.enter();
+        let len = self.0.vfs.fs().read_link(&r, &self.0.vfs.current(&r, link)?, &mut target)?;
         let target = target.get(..len).ok_or(Error::NameTooLong)?;
         Ok(PathBuf::from(OsStr::from_bytes(target)))
     }
@@ -242,16 +320,25 @@ impl Mount {
     /// # Errors
     /// As [`Mount::open_ino`].
     pub fn xattrs_ino(&self, ino: u64) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
-        let node = self.node(ino)?;
         let mut names = Vec::new();
         let r = self.0.vfs.enter();
+        let node = self.0.vfs.node(&r, InodeNo(ino))?;
         self.0.vfs.fs().list_xattr(&r, &node, &mut |name, _| {
             names.push(name.to_vec());
             ControlFlow::Continue(())
         })?;
         drop(r);
         names.sort();
-        names.into_iter().map(|name| Ok((name.clone(), self.xattr(&node, &name)?))).collect()
+        let mut all = Vec::new();
+        for name in names {
+            match self.xattr_ino(ino, &name) {
+                Ok(value) => all.push((name, value)),
+                // Removed since it was listed.
+                Err(Error::NoAttribute) if self.is_writable() => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(all)
     }
 
     /// Value of one extended attribute of an inode.
@@ -259,15 +346,12 @@ impl Mount {
     /// # Errors
     /// As [`Mount::open_ino`]; `NoAttribute`.
     pub fn xattr_ino(&self, ino: u64, name: &[u8]) -> Result<Vec<u8>> {
-        self.xattr(&self.node(ino)?, name)
-    }
-
-    fn xattr(&self, node: &Node, name: &[u8]) -> Result<Vec<u8>> {
         let r = self.0.vfs.enter();
-        let len = self.0.vfs.fs().get_xattr(&r, node, name, &mut [])?;
+        let node = self.0.vfs.node(&r, InodeNo(ino))?;
+        let len = self.0.vfs.fs().get_xattr(&r, &node, name, &mut [])?;
         let mut value = vec![0; len];
         if len > 0 {
-            self.0.vfs.fs().get_xattr(&r, node, name, &mut value)?;
+            self.0.vfs.fs().get_xattr(&r, &node, name, &mut value)?;
         }
         Ok(value)
     }

@@ -57,7 +57,11 @@ impl ReadDir {
         let (mount, chunk, from) = (&self.mount, &mut self.chunk, &mut self.from);
         self.done = true;
         let done = &mut self.done;
-        let outcome = self.mount.vfs().fs().read_dir(&r, &self.dir, *from, &mut |entry| {
+        let dir = match self.mount.vfs().current(&r, &self.dir) {
+            Ok(dir) => dir,
+            Err(error) => return self.error = Some(error),
+        };
+        let outcome = self.mount.vfs().fs().read_dir(&r, &dir, *from, &mut |entry| {
             if chunk.len() == CHUNK {
                 *done = false;
                 return ControlFlow::Break(());

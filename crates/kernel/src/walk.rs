@@ -231,7 +231,8 @@ impl Walk {
         let Some(level) = self.levels.last_mut() else { return Ok(()) };
         let r = self.mount.vfs().enter();
         (self.next, self.dense_to) = (0, None);
-        let filled = self.batch.fill(self.mount.vfs(), &r, &level.dir, &mut level.scan);
+        let dir = self.mount.vfs().current(&r, &level.dir).unwrap_or(level.dir);
+        let filled = self.batch.fill(self.mount.vfs(), &r, &dir, &mut level.scan);
         drop(r);
         if level.scan.is_done() {
             level.subdirectories.from = self.batch.met_directories().then_some(DirCookie(0));
@@ -308,7 +309,8 @@ impl Level {
         let Some(start) = from.take() else { return Ok(()) };
         names.clear();
         let mut rest = None;
-        let outcome = mount.vfs().fs().read_dir(r, &self.dir, start, &mut |entry| {
+        let dir = mount.vfs().current(r, &self.dir)?;
+        let outcome = mount.vfs().fs().read_dir(r, &dir, start, &mut |entry| {
             let may_be = matches!(entry.kind, FileKind::Directory | FileKind::Unknown);
             if may_be && entry.name != b"." && entry.name != b".." {
                 let name_start = names.len();

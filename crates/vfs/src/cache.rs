@@ -14,8 +14,10 @@ use rumpcap_vm::{ItemNo, PAGE_SIZE, Pool, Vm, WiredRun};
 pub(crate) trait Entry: Copy {
     /// The slabs' name in error messages.
     const WHAT: &'static str;
+    /// Whether an entry may go to make room, and memory that others want is left to them. What is no cache of something else says no.
+    const IS_OFFER: bool = true;
     /// Nobody uses it now (CA-2).
-    fn is_idle(&self) -> bool;
+    fn is_idle(&self, vm: &Vm) -> bool;
 }
 
 /// End of a chain or of the order.
@@ -101,30 +103,49 @@ impl<T: Entry> Cache<T> {
         if let Some(item) = self.pool.allocate(linked) {
             return Some(item);
         }
-        let may_grow = self.pool.can_grow() && !vm.is_hungry();
+        let may_grow = self.pool.can_grow() && !(T::IS_OFFER && vm.is_hungry());
         let slab = may_grow.then(|| WiredRun::slab(vm, self.pool.slab_frames(), T::WHAT).ok()).flatten();
         if let Some(run) = slab {
             self.pool.add(run);
             return self.pool.allocate(linked);
         }
-        recycled(self.take_oldest_idle()?);
+        recycled(self.take_oldest_idle(vm)?);
         self.pool.allocate(linked)
     }
 
     /// Takes out the oldest idle entry. Looks at each entry at most once.
-    pub(crate) fn take_oldest_idle(&mut self) -> Option<T> {
+    pub(crate) fn take_oldest_idle(&mut self, vm: &Vm) -> Option<T> {
         let mut at = self.oldest;
         while at != NONE {
-            let linked = *self.pool.get(ItemNo(at));
-            if linked.value.is_idle() {
-                self.unchain(at, linked.hash, linked.chain);
-                self.unlink(linked.older, linked.newer);
-                self.pool.free(ItemNo(at));
-                return Some(linked.value);
+            let linked = self.pool.get(ItemNo(at));
+            if linked.value.is_idle(vm) {
+                return Some(self.remove(ItemNo(at)));
             }
             at = linked.newer;
         }
         None
+    }
+
+    /// Takes out all entries that `matches`, each handed to `taken`.
+    pub(crate) fn take_all(&mut self, matches: impl Fn(&T) -> bool, mut taken: impl FnMut(T)) {
+        let mut at = self.oldest;
+        while at != NONE {
+            let linked = self.pool.get(ItemNo(at));
+            let (newer, is_meant) = (linked.newer, matches(&linked.value));
+            if is_meant {
+                taken(self.remove(ItemNo(at)));
+            }
+            at = newer;
+        }
+    }
+
+    /// Takes out an entry.
+    pub(crate) fn remove(&mut self, item: ItemNo) -> T {
+        let linked = *self.pool.get(item);
+        self.unchain(item.0, linked.hash, linked.chain);
+        self.unlink(linked.older, linked.newer);
+        self.pool.free(item);
+        linked.value
     }
 
     /// Entries in the cache.
@@ -221,7 +242,7 @@ mod tests {
     struct Number(u32);
     impl Entry for Number {
         const WHAT: &'static str = "numbers";
-        fn is_idle(&self) -> bool {
+        fn is_idle(&self, _: &Vm) -> bool {
             !self.0.is_multiple_of(7)
         }
     }
@@ -258,7 +279,7 @@ mod tests {
                 }
                 prop_assert_eq!(cache.len() as usize, model.len());
             }
-            while cache.take_oldest_idle().is_some() {}
+            while cache.take_oldest_idle(&vm).is_some() {}
             prop_assert!(cache.len() as usize == model.iter().filter(|m| m.is_multiple_of(7)).count());
         }
     }

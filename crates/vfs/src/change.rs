@@ -150,11 +150,12 @@ pub struct Renamed {
 /// A place of the device that content goes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Placed {
-    /// Byte of the device.
+    /// Byte of the device that the first byte of the data goes to.
     pub offset: u64,
-    /// Bytes in a row there; whole blocks, but for the last one's end if it is behind the end of the file.
+    /// Bytes of the data that go there, in a row: what [`Written::len_bytes`] will say.
     pub len_bytes: usize,
-    /// The blocks hold nothing of this file yet: what of them is not written now is zeros.
+    /// The blocks that these bytes are in hold nothing of this file yet: what of them is not written now is to be zeros. All of them or
+    /// none: where that changes, the run ends.
     pub is_new: bool,
 }
 
@@ -189,6 +190,9 @@ pub type InUse<'a> = dyn Fn(InodeNo) -> bool + 'a;
 pub trait Change: FileSystem {
     /// What pages of this file system's files are dirty for.
     fn dirty_device(&self) -> DirtyDevice;
+
+    /// Bytes of a block: 1, 2 or 4 KiB.
+    fn block_bytes(&self) -> u64;
 
     /// Makes a file. `now` is its times' value.
     ///

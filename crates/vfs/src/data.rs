@@ -12,20 +12,25 @@
 //! DA-3. Where the host caches the device, a page that is asked for whole is read past the pages the first time, and gets
 //! a frame when it is asked for again while the policy remembers it: reading at random then costs one copy, not two, and
 //! pushes nothing out.
+//! DA-4. A file with dirty pages is read past the pages when these have been written, with the mount's lock shared, so that none
+//! becomes dirty.
 //!
 //! Memory: one page pinned at a time; places of one page on the stack. Failure: bytes before the error were copied, and
 //! the error is returned.
 
 use crate::file_system::Extent;
 use crate::mount::Mount;
-use crate::node::{FileKind, Node};
+use crate::node::{FileKind, InodeNo, Node};
 use crate::open_file::OpenFile;
 use crate::vnode::VnodeRef;
+use crate::writing::{Inside, Writing};
 use arrayvec::ArrayVec;
 use core::cell::Cell;
+use core::ops::Deref;
 use rumpcap_host::{Error, Result};
 use rumpcap_vm::{
-    BusyPages, DeviceObject, ObjectId, PAGE_SIZE, PageIndex, PageLease, PageRef, Pager, Reservation,
+    BusyPages, DeviceObject, Dirty, ObjectId, PAGE_SIZE, PageIndex, PageLease, PageRef, Pager, Reservation,
+    WiredRun,
 };
 use std::io::IoSliceMut;
 
@@ -166,13 +171,51 @@ impl Mount {
     /// # Errors
     /// `IsADirectory`, `WrongType`, `Encrypted`, `Corrupt`, `Checksum`, `Io`, `ShortDevice`.
     pub fn read_at(&self, open: &OpenFile, offset: u64, buf: &mut [u8]) -> Result<usize> {
+        if let Some(writing) = &self.writing {
+            return self.read_changing(writing, open, offset, buf);
+        }
         let len = cut(open.node().attributes.size_bytes.saturating_sub(offset), buf.len());
         let buf = &mut buf[..len];
         let done = if len < DIRECT_READ_BYTES { self.read_resident(open, offset, buf) } else { 0 };
         if done == 0 || done < len {
-            self.read_missing(&self.enter(), open, offset + done as u64, &mut buf[done..])?;
+            self.read_missing(&self.enter(), open, open.node(), offset + done as u64, &mut buf[done..])?;
         }
         Ok(len)
+    }
+
+    /// As [`Mount::read_at`], of a file that may change.
+    fn read_changing(
+        &self,
+        writing: &Writing,
+        open: &OpenFile,
+        offset: u64,
+        buf: &mut [u8],
+    ) -> Result<usize> {
+        if let Some(len) = self.read_unchanged(writing, open, offset, buf) {
+            return Ok(len);
+        }
+        let r = self.enter();
+        let node = self.node(&r, open.ino())?;
+        let len = cut(node.attributes.size_bytes.saturating_sub(offset), buf.len());
+        self.read_missing(&r, open, &node, offset, &mut buf[..len])?;
+        if let Some(age) = writing.age(open.ino()) {
+            open.note_size(age, node.attributes.size_bytes);
+        }
+        Ok(len)
+    }
+
+    /// Copies what is resident of a small request, if all of it is and the file did not change meanwhile (WR-2).
+    fn read_unchanged(
+        &self,
+        writing: &Writing,
+        open: &OpenFile,
+        offset: u64,
+        buf: &mut [u8],
+    ) -> Option<usize> {
+        let age = writing.age(open.ino())?;
+        let len = cut(open.size_at(age)?.saturating_sub(offset), buf.len());
+        let is_all = len < DIRECT_READ_BYTES && self.read_resident(open, offset, &mut buf[..len]) == len;
+        (is_all && writing.age(open.ino()) == Some(age)).then_some(len)
     }
 
     /// Copies what is resident, from the beginning on; gives the bytes copied.
@@ -192,12 +235,21 @@ impl Mount {
     }
 
     /// Fills `buf`, which ends with the file at the latest.
-    fn read_missing(&self, r: &Reservation<'_>, open: &OpenFile, offset: u64, buf: &mut [u8]) -> Result<()> {
-        let node = open.node();
+    fn read_missing(
+        &self,
+        r: &Reservation<'_>,
+        open: &OpenFile,
+        node: &Node,
+        offset: u64,
+        buf: &mut [u8],
+    ) -> Result<()> {
         require_regular(node)?;
         // A small file that is read whole is not read again soon (DA-3).
         let whole = offset == 0 && buf.len() as u64 == node.attributes.size_bytes;
         let direct = whole && self.fs.device().device().is_cached_by_host();
+        if direct || buf.len() >= DIRECT_READ_BYTES {
+            self.write_dirty_pages_of(node.attributes.ino);
+        }
         let mut request = Request { mount: self, r, node, open, direct, vnode: None };
         let mut done = 0;
         while done < buf.len() {
@@ -206,8 +258,16 @@ impl Mount {
         Ok(())
     }
 
+    /// Writes the dirty pages of a file (DA-4). An error is kept for the next who syncs.
+    pub(crate) fn write_dirty_pages_of(&self, ino: InodeNo) {
+        let object = self.writing.as_ref().and_then(|_| self.vfs.vnodes.object(self.number, ino));
+        if let Some(object) = object.filter(|object| self.vfs.vm.is_dirty(*object)) {
+            self.vfs.vm.write_back(Dirty::Of(object));
+        }
+    }
+
     /// Page `index` of a file, pinned, and how many pages were read for it.
-    fn data_page<'r>(
+    pub(crate) fn data_page<'r>(
         &self,
         r: &'r Reservation<'_>,
         node: &Node,
@@ -236,12 +296,12 @@ impl Mount {
         Ok((page, pager.pages.get()))
     }
 
-    /// Lends the page that holds `offset`, without copying. `None` where the file system keeps no page of it: behind the
-    /// end, in a hole that is a whole page, in an inode.
+    /// Lends the page that holds `offset`, without copying, or a copy of it on a mount that is written: who changes a page waits for those
+    /// who hold it. `None` where the file system keeps no page of it: behind the end, in a hole that is a whole page, in an inode.
     ///
     /// # Errors
     /// As [`Mount::read_at`]; `NoMemory` when so much is lent out that operations would starve, or no vnode is free.
-    pub fn lend(&self, r: &Reservation<'_>, node: &Node, offset: u64) -> Result<Option<PageLease>> {
+    pub fn lend(&self, r: &Inside<'_>, node: &Node, offset: u64) -> Result<Option<LentPage>> {
         require_regular(node)?;
         let index = PageIndex::of(offset);
         if offset >= node.attributes.size_bytes {
@@ -258,15 +318,38 @@ impl Mount {
             Some(page) => page,
             None => self.data_page(r, node, &vnode, index, 0)?.0,
         };
-        PageLease::new(&self.vfs.vm, &page).map(Some)
+        if self.writing.is_none() {
+            return PageLease::new(&self.vfs.vm, &page).map(|page| Some(LentPage::Shared(page)));
+        }
+        let mut copy = WiredRun::buffer(&self.vfs.vm, 1, "a lent page")?;
+        copy.copy_from_slice(&page[..]);
+        Ok(Some(LentPage::Copied(copy)))
     }
 }
 
-fn cut(len: u64, most: usize) -> usize {
+/// A page's bytes, lent out beyond the operation. They count as wired memory for as long as they are held.
+pub enum LentPage {
+    /// The page itself.
+    Shared(PageLease),
+    /// A copy.
+    Copied(WiredRun),
+}
+
+impl Deref for LentPage {
+    type Target = [u8];
+    fn deref(&self) -> &[u8] {
+        match self {
+            LentPage::Shared(page) => &page[..],
+            LentPage::Copied(copy) => copy,
+        }
+    }
+}
+
+pub(crate) fn cut(len: u64, most: usize) -> usize {
     usize::try_from(len).unwrap_or(usize::MAX).min(most)
 }
 
-fn require_regular(node: &Node) -> Result<()> {
+pub(crate) fn require_regular(node: &Node) -> Result<()> {
     match node.kind() {
         FileKind::Regular => Ok(()),
         FileKind::Directory => Err(Error::IsADirectory),

@@ -84,6 +84,11 @@ pub trait FileSystem: Send + Sync {
         None
     }
 
+    /// Why it can be read and not written, where it was to be written.
+    fn read_only_reason(&self) -> Option<&'static str> {
+        None
+    }
+
     /// The device that [`Extent::Device`] speaks of.
     fn device(&self) -> &DeviceObject;
 

@@ -5,8 +5,11 @@
 //! Reservation (F1): a file system's own pins and two pages more: one of data, one that the layers between may hold.
 
 use crate::file_system::{FileSystem, StatFs};
-use crate::node::{InodeNo, Node};
+use crate::node::{InodeNo, Node, Timestamp};
+use crate::open::Closed;
+use crate::open_file::OpenFile;
 use crate::vfs::Vfs;
+use crate::writing::{Inside, Writing};
 use rumpcap_host::Result;
 use rumpcap_host::sync::Arc;
 use rumpcap_vm::Reservation;
@@ -14,24 +17,29 @@ use rumpcap_vm::Reservation;
 /// Pages that an operation pins besides its file system's: the page of data that is copied, and one to spare.
 const DATA_PINS: u32 = 2;
 
-/// One mounted file system; dropped, it is unmounted.
+/// One mounted file system. Dropped, it is gone from the caches; what was changed is synced before ([`Mount::unmount`]) or lost.
 pub struct Mount {
     pub(crate) vfs: Arc<Vfs>,
     pub(crate) fs: std::sync::Arc<dyn FileSystem>,
     pub(crate) number: u32,
-    frames: u32,
+    pub(crate) frames: u32,
+    /// For a file system that can be written.
+    pub(crate) writing: Option<Writing>,
 }
 
 impl Mount {
-    /// Mounts `fs`.
+    /// Mounts `fs`, to be written if it can be.
     pub fn new(vfs: Arc<Vfs>, fs: std::sync::Arc<dyn FileSystem>) -> Mount {
         let (number, frames) = (vfs.mount_number(), fs.max_pins() + DATA_PINS);
-        Mount { vfs, fs, number, frames }
+        let writing = fs.change().map(|_| Writing::new());
+        Mount { vfs, fs, number, frames, writing }
     }
 
-    /// Enters the gate for one operation. Waits, first come first served; the caller holds no page and no reservation.
-    pub fn enter(&self) -> Reservation<'_> {
-        self.vfs.vm.reserve(self.frames)
+    /// Enters the gate for one operation that reads. Waits, first come first served, and for a change in progress; the caller
+    /// holds no page and no reservation, and is not inside already.
+    pub fn enter(&self) -> Inside<'_> {
+        let reservation = self.vfs.vm.reserve(self.frames);
+        Inside::new(self.writing.as_ref().map(Writing::share), reservation)
     }
 
     /// The file system.
@@ -42,6 +50,11 @@ impl Mount {
     /// The virtual file system that it is mounted in.
     pub fn vfs(&self) -> &Arc<Vfs> {
         &self.vfs
+    }
+
+    /// Whether it can be written.
+    pub fn is_writable(&self) -> bool {
+        self.writing.is_some()
     }
 
     /// The node of an inode, from the vnode table or the file system.
@@ -57,6 +70,38 @@ impl Mount {
         Ok(node)
     }
 
+    /// The node as it is now, of one that was read in an earlier operation.
+    ///
+    /// # Errors
+    /// Those of [`FileSystem::read_node`].
+    pub fn current(&self, r: &Reservation<'_>, node: &Node) -> Result<Node> {
+        if self.is_writable() { self.node(r, node.attributes.ino) } else { Ok(*node) }
+    }
+
+    /// Opens a file: from now on it is in use, until [`Mount::close`].
+    ///
+    /// # Errors
+    /// `NoMemory` with too many open files, on a mount that can be written.
+    pub fn open(&self, _: &Reservation<'_>, node: Node) -> Result<OpenFile> {
+        if self.is_writable() {
+            self.vfs.opens.open(self.number, node.attributes.ino)?;
+        }
+        Ok(OpenFile::new(node))
+    }
+
+    /// Closes a file that [`Mount::open`] has opened, once. One without names that nobody else has open is deleted; the caller is not
+    /// inside.
+    pub fn close(&self, open: &OpenFile, now: Timestamp) {
+        let ino = open.ino();
+        if !self.is_writable() || self.vfs.opens.close(self.number, ino) == Closed::Done {
+            return;
+        }
+        let Ok(change) = self.change() else { return };
+        if self.vfs.opens.close_nameless(self.number, ino) {
+            self.delete(&change, ino, now);
+        }
+    }
+
     /// Sizes and free space.
     ///
     /// # Errors
@@ -68,6 +113,7 @@ impl Mount {
 
 impl Drop for Mount {
     fn drop(&mut self) {
+        self.write_dirty_pages();
         self.vfs.names.forget_mount(self.number);
         self.vfs.vnodes.forget_mount(self.number);
     }

@@ -19,7 +19,7 @@ pub const PATH_MAX: usize = 4096;
 pub const SYMLINKS_MAX: u32 = 40;
 
 /// Longest name in bytes, in any file system here.
-const NAME_MAX: usize = 255;
+pub(crate) const NAME_MAX: usize = 255;
 
 /// Whether a symbolic link as the last component is followed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +28,23 @@ pub enum Follow {
     Yes,
     /// The link itself is meant.
     No,
+}
+
+/// The last component of a path, which may not be there.
+pub(crate) struct LastName {
+    /// Empty for the root and the empty path.
+    pub(crate) name: ArrayVec<u8, NAME_MAX>,
+    /// A slash is behind it.
+    pub(crate) wants_directory: bool,
+}
+
+/// Cuts the last component off a path: what is before it, the component, and whether slashes are behind it.
+fn split_last(path: &[u8]) -> (&[u8], &[u8], bool) {
+    let end = path.iter().rposition(|b| *b != b'/').map_or(0, |last| last + 1);
+    let (whole, slashes) = path.split_at(end);
+    let start = whole.iter().rposition(|b| *b == b'/').map_or(0, |slash| slash + 1);
+    let (parent, name) = whole.split_at(start);
+    (parent, name, !slashes.is_empty())
 }
 
 /// Cuts the first component off a path: the component, and the rest without the slashes before it.
@@ -81,8 +98,59 @@ impl Mount {
         }
     }
 
+    /// The directory of a path's last component, and that component, which need not be there and is not followed.
+    pub(crate) fn resolve_parent(
+        &self,
+        r: &Reservation<'_>,
+        start: InodeNo,
+        path: &[u8],
+    ) -> Result<(Node, LastName)> {
+        if path.is_empty() {
+            return Err(Error::NotFound);
+        }
+        let (parent, last, wants_directory) = split_last(path);
+        let mut name = ArrayVec::new();
+        name.try_extend_from_slice(last).map_err(|_| Error::NameTooLong)?;
+        let start = if path.first() == Some(&b'/') { self.fs.root() } else { start };
+        let dir = self.resolve(r, start, parent, Follow::Yes)?;
+        if dir.kind() != FileKind::Directory {
+            return Err(Error::NotADirectory);
+        }
+        Ok((dir, LastName { name, wants_directory }))
+    }
+
+    /// What `path` names, links followed; or where it would be, if it alone is missing.
+    pub(crate) fn resolve_or_parent(
+        &self,
+        r: &Reservation<'_>,
+        start: InodeNo,
+        path: &[u8],
+    ) -> Result<core::result::Result<Node, (Node, LastName)>> {
+        let (mut dir, mut last) = self.resolve_parent(r, start, path)?;
+        for _ in 0..=SYMLINKS_MAX {
+            if last.name.is_empty() || last.wants_directory {
+                let node = self.resolve(r, dir.attributes.ino, &last.name, Follow::Yes)?;
+                return if node.kind() == FileKind::Directory {
+                    Ok(Ok(node))
+                } else {
+                    Err(Error::NotADirectory)
+                };
+            }
+            let node = match self.step(r, &dir, &last.name) {
+                Err(Error::NotFound) => return Ok(Err((dir, last))),
+                node => node?,
+            };
+            if node.kind() != FileKind::Symlink {
+                return Ok(Ok(node));
+            }
+            let target = self.expand(r, &node, b"")?;
+            (dir, last) = self.resolve_parent(r, dir.attributes.ino, &target)?;
+        }
+        Err(Error::TooManyLinks)
+    }
+
     /// One component.
-    fn step(&self, r: &Reservation<'_>, dir: &Node, name: &[u8]) -> Result<Node> {
+    pub(crate) fn step(&self, r: &Reservation<'_>, dir: &Node, name: &[u8]) -> Result<Node> {
         if dir.kind() != FileKind::Directory {
             return Err(Error::NotADirectory);
         }
@@ -134,6 +202,9 @@ mod tests {
         assert_eq!(split_first(b"//a//b/"), (&b"a"[..], &b"//b/"[..]));
         assert_eq!(split_first(b"a"), (&b"a"[..], &b""[..]));
         assert_eq!(split_first(b"///"), (&b""[..], &b""[..]));
+        assert_eq!(split_last(b"/a//b//"), (&b"/a//"[..], &b"b"[..], true));
+        assert_eq!(split_last(b"a"), (&b""[..], &b"a"[..], false));
+        assert_eq!(split_last(b"//"), (&b""[..], &b""[..], true));
         assert!(is_only_slashes(b"") && is_only_slashes(b"//") && !is_only_slashes(b"/a"));
     }
 }

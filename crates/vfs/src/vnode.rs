@@ -5,14 +5,16 @@
 //! vnode is referenced only while an operation reads its pages.
 //!
 //! VN-1. At most one vnode for (mount, inode). VN-2. A vnode with references is not recycled; its object lives as long as
-//! it does. VN-3. No vnode free is no error: the operation reads past the cache.
+//! it does. VN-3. No vnode free is no error: the operation reads or writes past the cache.
+//! VN-4. A vnode with dirty pages is not recycled: whoever reads the file finds them.
+//! VN-5. A node is what the file system says: who changes an inode replaces it or says that it is stale, with the mount's lock held alone.
 //!
 //! Locks: one mutex, held for moments, inside of which only leaves are taken. Memory: a 32nd of the limit.
 
 use crate::cache::{Cache, Entry};
 use crate::node::{InodeNo, Node};
 use rumpcap_host::sync::{Arc, Mutex};
-use rumpcap_vm::{ItemNo, ObjectId, Reclaim, Vm};
+use rumpcap_vm::{ItemNo, ObjectId, PageIndex, Reclaim, Vm};
 
 /// The vnodes' share of the limit.
 const SHARE: usize = 32;
@@ -28,13 +30,18 @@ struct Vnode {
     references: u32,
     /// Its pages' object, once it has any.
     object: Option<ObjectId>,
+    /// Its node is to be read again.
+    is_stale: bool,
+    /// Its pages were changed since it was made, and may be dirty (VN-4).
+    is_written: bool,
     node: Node,
 }
 
 impl Entry for Vnode {
     const WHAT: &'static str = "vnodes";
-    fn is_idle(&self) -> bool {
-        self.references == 0
+    fn is_idle(&self, vm: &Vm) -> bool {
+        let may_be_dirty = self.object.filter(|_| self.is_written);
+        self.references == 0 && !may_be_dirty.is_some_and(|object| vm.is_dirty(object))
     }
 }
 
@@ -67,28 +74,63 @@ impl VnodeTable {
     /// The node of an inode, if it was read lately.
     pub(crate) fn node(&self, mount: u32, ino: InodeNo) -> Option<Node> {
         let mut cache = self.cache.lock();
-        let item = cache.find(hash(mount, ino), |v| v.mount == mount && v.node.attributes.ino == ino)?;
-        Some(cache.get(item).node)
+        let item = find(&mut cache, mount, ino)?;
+        let vnode = cache.get(item);
+        (!vnode.is_stale).then_some(vnode.node)
     }
 
-    /// Remembers a node that was read.
+    /// Remembers a node that was read, or is what an inode is now (VN-5).
     pub(crate) fn remember(&self, mount: u32, node: &Node) {
         let mut cache = self.cache.lock();
-        self.find_or_insert(&mut cache, mount, node);
+        if let Some(item) = self.find_or_insert(&mut cache, mount, node) {
+            let vnode = cache.get_mut(item);
+            (vnode.node, vnode.is_stale) = (*node, false);
+        }
+    }
+
+    /// Has the node of an inode read again by the next who wants it.
+    pub(crate) fn mark_stale(&self, mount: u32, ino: InodeNo) {
+        let mut cache = self.cache.lock();
+        if let Some(item) = find(&mut cache, mount, ino) {
+            cache.get_mut(item).is_stale = true;
+        }
+    }
+
+    /// Forgets an inode that is no more, and its pages, dirty ones too. Nobody references it: the mount's lock is held alone.
+    pub(crate) fn forget(&self, mount: u32, ino: InodeNo) {
+        let mut cache = self.cache.lock();
+        let vnode = find(&mut cache, mount, ino).map(|item| cache.remove(item));
+        drop(cache);
+        vnode.into_iter().for_each(|vnode| self.gone(vnode));
+    }
+
+    /// The object of an inode's pages, if it has any.
+    pub(crate) fn object(&self, mount: u32, ino: InodeNo) -> Option<ObjectId> {
+        let mut cache = self.cache.lock();
+        let item = find(&mut cache, mount, ino)?;
+        cache.get(item).object
     }
 
     fn find_or_insert(&self, cache: &mut Cache<Vnode>, mount: u32, node: &Node) -> Option<ItemNo> {
         let ino = node.attributes.ino;
-        let hash = hash(mount, ino);
-        if let Some(item) = cache.find(hash, |v| v.mount == mount && v.node.attributes.ino == ino) {
+        if let Some(item) = find(cache, mount, ino) {
             return Some(item);
         }
-        let vnode = Vnode { mount, references: 0, object: None, node: *node };
-        cache.insert(&self.vm, hash, vnode, |old| self.recycled(old))
+        let vnode =
+            Vnode { mount, references: 0, object: None, is_stale: false, is_written: false, node: *node };
+        cache.insert(&self.vm, hash(mount, ino), vnode, |old| self.recycled(old))
     }
 
     fn recycled(&self, vnode: Vnode) {
         if let Some(object) = vnode.object {
+            self.vm.destroy_object(object);
+        }
+    }
+
+    /// A vnode whose pages nobody wants, clean or not.
+    fn gone(&self, vnode: Vnode) {
+        if let Some(object) = vnode.object {
+            self.vm.discard(object, PageIndex(0));
             self.vm.destroy_object(object);
         }
     }
@@ -107,24 +149,24 @@ impl VnodeTable {
         Some(VnodeRef { table: self, item, object })
     }
 
-    /// Forgets all vnodes of a mount that goes. Nobody references one: operations hold the mount.
+    /// Forgets all vnodes of a mount that goes, whose pages nobody writes any more. Nobody references one: operations hold the mount.
     pub(crate) fn forget_mount(&self, mount: u32) {
-        let mut cache = self.cache.lock();
-        for _ in 0..cache.len() {
-            let Some(vnode) = cache.take_oldest_idle() else { return };
-            if vnode.mount == mount {
-                self.recycled(vnode);
-            } else {
-                let hash = hash(vnode.mount, vnode.node.attributes.ino);
-                cache.insert(&self.vm, hash, vnode, |old| self.recycled(old));
-            }
-        }
+        self.cache.lock().take_all(|vnode| vnode.mount == mount, |vnode| self.gone(vnode));
     }
+}
+
+fn find(cache: &mut Cache<Vnode>, mount: u32, ino: InodeNo) -> Option<ItemNo> {
+    cache.find(hash(mount, ino), |v| v.mount == mount && v.node.attributes.ino == ino)
 }
 
 impl VnodeRef<'_> {
     pub(crate) fn object(&self) -> ObjectId {
         self.object
+    }
+
+    /// Its pages are about to be changed (VN-4).
+    pub(crate) fn will_be_written(&self) {
+        self.table.cache.lock().get_mut(self.item).is_written = true;
     }
 }
 
@@ -141,7 +183,7 @@ impl Reclaim for VnodeTable {
 
     fn reclaim(&self) -> u64 {
         let Some(mut cache) = self.cache.try_lock() else { return 0 };
-        let idle = core::iter::from_fn(|| cache.take_oldest_idle()).take(RECLAIM_ITEMS);
+        let idle = core::iter::from_fn(|| cache.take_oldest_idle(&self.vm)).take(RECLAIM_ITEMS);
         idle.map(|vnode| self.recycled(vnode)).count() as u64
     }
 }

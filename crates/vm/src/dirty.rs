@@ -198,6 +198,19 @@ impl Vm {
         self.resident.lock().objects.get(object).dirty > 0
     }
 
+    /// Whether a page is dirty for `device`. Those that are being written are not counted.
+    pub fn has_dirty_pages(&self, device: DirtyDevice) -> bool {
+        let mut resident = self.resident.lock();
+        let mut at = resident.next_dirty(None);
+        while let Some(frame) = at {
+            if resident.home(frame).device() == device {
+                return true;
+            }
+            at = resident.next_dirty(Some(frame));
+        }
+        false
+    }
+
     /// Called by a writer before it enters the gate: writes dirty pages while there are too many (DI-4). May block for I/O.
     pub fn throttle(&self) {
         while self.dirty_pages() > self.plan.dirty_pages && self.clean_one_run(Dirty::Oldest) > 0 {}
@@ -209,6 +222,12 @@ impl Vm {
     /// # Errors
     /// The first error of a write to the device since somebody was told of one (DI-3), whoever made the request.
     pub fn clean(&self, meant: Dirty, device: DirtyDevice) -> Result<()> {
+        self.write_back(meant);
+        self.devices.lock().all[usize::from(device.0)].error.take().map_or(Ok(()), Err)
+    }
+
+    /// As [`Vm::clean`], and leaves an error for whoever asks whether what was written is there.
+    pub fn write_back(&self, meant: Dirty) {
         // Who makes pages dirty meanwhile puts them behind those that are meant; so many and no more are waited for (F6).
         let mut left = i64::from(self.dirty_pages());
         while left > 0 {
@@ -219,7 +238,6 @@ impl Vm {
                 self.busy.sleep_while_written(frame, self.table.page(frame));
             }
         }
-        self.devices.lock().all[usize::from(device.0)].error.take().map_or(Ok(()), Err)
     }
 
     /// Writes one run of the pages that are meant; gives how many. 0: there is none that can be written now.

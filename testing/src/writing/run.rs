@@ -21,6 +21,12 @@ pub struct Failure {
     pub at: usize,
 }
 
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "operation {}: {}", self.at, self.what)
+    }
+}
+
 /// A sequence of operations, on its way.
 pub struct Run {
     /// What must be there.
@@ -95,6 +101,15 @@ impl Run {
             }
         }
         Ok(())
+    }
+
+    /// Applies operations that were made before; all is compared at the end.
+    ///
+    /// # Errors
+    /// When they differ.
+    pub fn replay(&mut self, target: &mut dyn Target, ops: &[Op]) -> Result<(), Failure> {
+        ops.iter().try_for_each(|op| self.step(target, op))?;
+        self.compare(target)
     }
 
     /// A failure at the last operation.

@@ -2,25 +2,33 @@
 
 use rumpcap_testing::loop_mount::{self, LoopMount};
 use rumpcap_testing::skip;
-use rumpcap_testing::writing::{HostTarget, Model, Run, Setup};
+use rumpcap_testing::writing::{HostTarget, Model, Op, Run, Setup, shrink};
+
+/// Runs `work` on the kernel's mount of a new image.
+fn on_the_kernel<T>(setup: &Setup, work: impl FnOnce(&mut Run, &mut HostTarget) -> T) -> T {
+    let image = tempfile::NamedTempFile::new().expect("a temporary file");
+    std::fs::write(image.path(), &*setup.image()).expect("an image");
+    // Linux does not find data of files with a block map that has no block yet when it looks for data (SEEK_DATA).
+    let mount = LoopMount::new(image.path(), "noatime,nodelalloc").expect("the kernel mounts it");
+    work(&mut Run::new(Model::new(None)), &mut HostTarget::new(mount.path().to_owned()))
+}
 
 fn against_the_kernel(name: &str, seed: u64, count: usize) {
     if !loop_mount::available() {
         return skip::skip("no loop mounts: nobody to judge the model");
     }
     let setup = Setup::named(name);
-    let image = tempfile::NamedTempFile::new().expect("a temporary file");
-    std::fs::write(image.path(), &*setup.image()).expect("an image");
-    let mount = LoopMount::new(image.path(), "noatime").expect("the kernel mounts it");
-    let mut target = HostTarget::new(mount.path().to_owned());
-    let mut run = Run::new(Model::new(None));
-    let result = run.run(&mut target, seed, setup.can, count, 10);
+    let (ops, result) = on_the_kernel(&setup, |run, target| {
+        let result = run.run(target, seed, setup.can, count, 10);
+        assert!(run.skipped * 5 < count && run.refused * 5 < count, "too few operations do something");
+        (std::mem::take(&mut run.ops), result)
+    });
     if let Err(failure) = result {
-        let op = &run.ops[failure.at];
-        panic!("{name}, seed {seed}, operation {} ({op:?}): {}", failure.at, failure.what);
+        let fails = |ops: &[Op]| on_the_kernel(&setup, |run, target| run.replay(target, ops).is_err());
+        let small = shrink(&ops[..=failure.at], 200, fails);
+        let what = on_the_kernel(&setup, |run, target| run.replay(target, &small));
+        panic!("{name}, seed {seed}: {failure}; of that {what:?}\n{small:#?}");
     }
-    println!("{name}: {count} operations, {} skipped, {} refused", run.skipped, run.refused);
-    assert!(run.skipped * 5 < count && run.refused * 5 < count, "too few operations do something");
 }
 
 #[test]

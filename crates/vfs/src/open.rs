@@ -1,0 +1,133 @@
+//! Open files of mounts that can be written: how many handles each inode has, so that one that loses its last name lives until it is
+//! closed.
+//!
+//! Who calls it: `mount` (opening and closing), `tree` (names that go).
+//!
+//! OP-1. An inode is in the table as long as a handle of it is open. OP-2. An inode without names and with handles is marked; who closes
+//! the last one deletes it, alone in the mount, so nobody opens it meanwhile.
+//!
+//! Locks: one mutex, held for moments. Memory: up to a 16th of the limit, as files are opened. Failure: `NoMemory`, for the file
+//! that is one too many.
+
+use crate::cache::{Cache, Entry};
+use crate::node::InodeNo;
+use rumpcap_host::sync::{Arc, Mutex};
+use rumpcap_host::{Error, Result};
+use rumpcap_vm::{ItemNo, Reclaim, Vm};
+
+/// The open files' share of the limit.
+const SHARE: usize = 16;
+
+/// An inode that is open.
+#[derive(Clone, Copy)]
+struct Open {
+    ino: InodeNo,
+    mount: u32,
+    handles: u32,
+    /// It has no names (OP-2).
+    is_nameless: bool,
+}
+
+impl Entry for Open {
+    const WHAT: &'static str = "open files";
+    const IS_OFFER: bool = false;
+    fn is_idle(&self, _: &Vm) -> bool {
+        false
+    }
+}
+
+/// The open files of a kernel's writable mounts.
+pub(crate) struct OpenTable {
+    vm: Arc<Vm>,
+    cache: Mutex<Cache<Open>>,
+}
+
+/// What closing a handle did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Closed {
+    /// The handle is closed.
+    Done,
+    /// It is the last of an inode without names, and still open: to be closed alone in the mount.
+    IsLast,
+}
+
+fn hash(mount: u32, ino: InodeNo) -> u32 {
+    ((ino.0 ^ u64::from(mount) << 48).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as u32
+}
+
+fn find(cache: &mut Cache<Open>, mount: u32, ino: InodeNo) -> Option<ItemNo> {
+    cache.find(hash(mount, ino), |open| open.mount == mount && open.ino == ino)
+}
+
+impl OpenTable {
+    pub(crate) fn new(vm: &Arc<Vm>) -> OpenTable {
+        let most = Cache::<Open>::entries_in(vm.plan().limit_bytes / SHARE);
+        OpenTable { vm: vm.clone(), cache: Mutex::new(Cache::new(most)) }
+    }
+
+    /// One more handle of an inode.
+    ///
+    /// # Errors
+    /// `NoMemory`.
+    pub(crate) fn open(&self, mount: u32, ino: InodeNo) -> Result<()> {
+        let mut cache = self.cache.lock();
+        if let Some(item) = find(&mut cache, mount, ino) {
+            cache.get_mut(item).handles += 1;
+            return Ok(());
+        }
+        let open = Open { ino, mount, handles: 1, is_nameless: false };
+        let full = Error::NoMemory { what: Open::WHAT, need: 1, have: 0 };
+        cache.insert(&self.vm, hash(mount, ino), open, |_| ()).map(|_| ()).ok_or(full)
+    }
+
+    /// One handle less, unless it is the last of an inode without names.
+    pub(crate) fn close(&self, mount: u32, ino: InodeNo) -> Closed {
+        let mut cache = self.cache.lock();
+        let item = find(&mut cache, mount, ino).expect("OP-1: what is open is in the table");
+        let open = cache.get_mut(item);
+        if open.handles == 1 && open.is_nameless {
+            return Closed::IsLast;
+        }
+        open.handles -= 1;
+        if open.handles == 0 {
+            cache.remove(item);
+        }
+        Closed::Done
+    }
+
+    /// One handle less, of an inode without names, by one who is alone in the mount; whether it was the last.
+    pub(crate) fn close_nameless(&self, mount: u32, ino: InodeNo) -> bool {
+        let mut cache = self.cache.lock();
+        let item = find(&mut cache, mount, ino).expect("OP-1: what is open is in the table");
+        let open = cache.get_mut(item);
+        open.handles -= 1;
+        let (is_last, is_nameless) = (open.handles == 0, open.is_nameless);
+        if is_last {
+            cache.remove(item);
+        }
+        is_last && is_nameless
+    }
+
+    /// Whether a handle of the inode is open.
+    pub(crate) fn is_open(&self, mount: u32, ino: InodeNo) -> bool {
+        find(&mut self.cache.lock(), mount, ino).is_some()
+    }
+
+    /// Notes whether an inode has names; false if no handle of it is open.
+    pub(crate) fn set_nameless(&self, mount: u32, ino: InodeNo, is_nameless: bool) -> bool {
+        let mut cache = self.cache.lock();
+        let Some(item) = find(&mut cache, mount, ino) else { return false };
+        cache.get_mut(item).is_nameless = is_nameless;
+        true
+    }
+}
+
+impl Reclaim for OpenTable {
+    fn give_back_empty(&self) -> u64 {
+        self.cache.try_lock().map_or(0, |mut cache| cache.give_back_empty())
+    }
+
+    fn reclaim(&self) -> u64 {
+        0
+    }
+}
