@@ -1,6 +1,6 @@
 //! [`LibraryTarget`]: operations through the library's public interface, on a device that is mounted to be written.
 
-use super::model::SLOTS;
+use super::model::{Model, SLOTS};
 use super::operation::{Handle, Op, crowd_names, data};
 use crate::oracle::{self, Description};
 use crate::writing::{Answer, Target};
@@ -15,6 +15,11 @@ pub type Limit = Option<u64>;
 
 /// When the first mount's changes happen; each mount that follows is a second later.
 pub const FIRST_MOUNT: Timestamp = Timestamp { seconds: 1_700_000_000, nanoseconds: 0 };
+
+/// The model of what [`LibraryTarget::new`] mounts.
+pub fn first_model() -> Model {
+    Model::new(Some(FIRST_MOUNT))
+}
 
 /// What a mount to be written is asked for, all of whose changes happen at `time`.
 pub fn mount_options(data: DataMode, time: Timestamp) -> MountOptions {

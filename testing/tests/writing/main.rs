@@ -1,3 +1,6 @@
 //! The proof of writing: the model against the host's file system, the library against the model, after every kind of end.
 
 mod host;
+mod power;
+mod sequences;
+mod support;
