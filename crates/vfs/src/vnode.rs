@@ -127,12 +127,12 @@ impl VnodeTable {
         }
     }
 
-    /// A vnode whose pages nobody wants, clean or not.
+    /// A vnode whose pages nobody wants, clean or not. Pages that are lent out are of files that nobody writes, and clean.
     fn gone(&self, vnode: Vnode) {
-        if let Some(object) = vnode.object {
+        if let Some(object) = vnode.object.filter(|_| vnode.is_written) {
             self.vm.discard(object, PageIndex(0));
-            self.vm.destroy_object(object);
         }
+        self.recycled(vnode);
     }
 
     /// References the vnode of `node` for reading its pages; `None` if there is no room for it (VN-3).

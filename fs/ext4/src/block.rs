@@ -45,11 +45,6 @@ impl Ext4 {
         self.recovery.as_ref()
     }
 
-    /// Why it was mounted to be read although it was to be written: a feature by name, or what else is in the way.
-    pub fn read_only_reason(&self) -> Option<&'static str> {
-        self.read_only_reason
-    }
-
     /// Byte of the device at which byte `within` of block `block` is.
     ///
     /// # Errors

@@ -8,7 +8,7 @@
 //! that blocks are within the file system. The rest is checked once, see [`tree_node`].
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
-mod tree_node;
+pub(crate) mod tree_node;
 
 use crate::Ext4;
 use crate::layout::{EXTENT_INITIALIZED_MAX, RawExtentIndex, RawExtentLeaf};
@@ -67,15 +67,21 @@ fn find_in_leaf(
 }
 
 /// A leaf entry, its length and flag taken apart.
-struct Leaf {
-    logical: u32,
-    len: u64,
-    first: u64,
-    is_written: bool,
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Leaf {
+    /// First block of the file.
+    pub logical: u32,
+    /// How many.
+    pub len: u64,
+    /// First block of the device.
+    pub first: u64,
+    /// Whether they hold something.
+    pub is_written: bool,
 }
 
 impl Leaf {
-    fn new(entry: Entry) -> Leaf {
+    /// Takes an entry apart.
+    pub fn new(entry: Entry) -> Leaf {
         let raw: RawExtentLeaf = transmute!(entry);
         let len = raw.len.get();
         let is_written = len <= EXTENT_INITIALIZED_MAX;

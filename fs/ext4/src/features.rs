@@ -102,10 +102,14 @@ has! {
     has_needs_recovery: incompat & 0x4;
     /// Descriptors are spread over the device.
     has_meta_bg: incompat & 0x10;
+    /// Some files may be 2 GiB long or longer.
+    has_large_file: ro_compat & 0x2;
     /// Some files are mapped by extents.
     has_extent: incompat & 0x40;
     /// Block numbers of 48 bits and long descriptors.
     has_64bit: incompat & 0x80;
+    /// Bitmaps and inode tables of several groups are kept together.
+    has_flex_bg: incompat & 0x200;
     /// Values of extended attributes in inodes of their own.
     has_ea_inode: incompat & 0x400;
     /// Seed of the checksums independent of the UUID.
@@ -132,9 +136,16 @@ has! {
     has_metadata_csum: ro_compat & 0x400;
     /// Project ids.
     has_project: ro_compat & 0x2000;
+    /// The orphan file may list orphans.
+    has_orphan_present: ro_compat & 0x1_0000;
 }
 
 impl Features {
+    /// Group descriptors have checksums, and say which bitmaps and inodes were never used.
+    pub const fn has_group_csum(&self) -> bool {
+        self.has_metadata_csum() || self.has_gdt_csum()
+    }
+
     /// Whether these features can be read.
     ///
     /// # Errors

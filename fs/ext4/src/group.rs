@@ -1,6 +1,6 @@
 //! [`Group`]: one block group's descriptor, read and verified when it is needed.
 //!
-//! Who calls it: `inode` to find a table, `stat_fs` and `info` for counts. Whom it calls: `block`.
+//! Who calls it: `inode` to find a table, `stat_fs` and `info` for counts, `alloc` to change it. Whom it calls: `block`.
 //!
 //! Memory: none; the descriptor is copied to the stack, its page unpinned. Nothing is loaded at mount, so a file system
 //! of 16 TiB costs what one of 16 MiB does.
@@ -18,7 +18,7 @@ use crate::layout::{
 use crate::super_block::SuperBlock;
 use rumpcap_host::{Error, Result};
 use rumpcap_vm::{PAGE_SIZE, Reservation};
-use zerocopy::FromBytes;
+use zerocopy::{FromZeros, IntoBytes};
 
 /// Bytes of a unit whose check a page remembers.
 const UNIT_BYTES: usize = 1 << UNIT_SHIFT;
@@ -42,6 +42,14 @@ impl Ext4 {
     /// # Errors
     /// `Checksum`, `Corrupt` (at: the group), `Io`.
     pub(crate) fn group(&self, r: &Reservation<'_>, group: u32) -> Result<Group> {
+        parse(&self.sb, &self.raw_group(r, group)?, group)
+    }
+
+    /// The fields of the descriptor of `group`; those that a short one does not have are 0. Verified, not judged.
+    ///
+    /// # Errors
+    /// As [`Ext4::group`].
+    pub(crate) fn raw_group(&self, r: &Reservation<'_>, group: u32) -> Result<RawGroup> {
         let (block, within) = descriptor_place(&self.sb, group)?;
         let at = self.byte_of(block, within)?;
         let page = self.device.page(r, at, 0)?;
@@ -50,8 +58,7 @@ impl Ext4 {
         if !page.is_checked(unit as u32) && self.verify_unit(&page, start, group)? {
             page.set_checked(unit as u32);
         }
-        let bytes = descriptor_bytes(&self.sb, &page[..], start).unwrap_or_default();
-        parse(&self.sb, bytes, group)
+        Ok(fields(descriptor_bytes(&self.sb, &page[..], start).unwrap_or_default()))
     }
 
     /// Verifies the descriptor at byte `start` of `page`, and tells whether the others of its unit are right too.
@@ -77,7 +84,7 @@ fn descriptor_bytes<'p>(sb: &SuperBlock, page: &'p [u8], start: usize) -> Option
 }
 
 /// Block of `group`'s descriptor, and the byte within it.
-fn descriptor_place(sb: &SuperBlock, group: u32) -> Result<(u64, u32)> {
+pub(crate) fn descriptor_place(sb: &SuperBlock, group: u32) -> Result<(u64, u32)> {
     if group >= sb.group_count {
         return Err(Error::Corrupt { what: "group number past the last group", at: u64::from(group) });
     }
@@ -106,33 +113,41 @@ fn meta_block(sb: &SuperBlock, index: u32, first_group: u32) -> u64 {
 
 /// Whether the checksum of a descriptor, if the file system has them, is right.
 fn is_right(sb: &SuperBlock, bytes: &[u8], group: u32) -> bool {
-    let Some((before, rest)) = bytes.split_at_checked(GROUP_CHECKSUM_OFFSET) else { return false };
-    let Some((stored, behind)) = rest.split_first_chunk::<2>() else { return false };
-    let number = group.to_le_bytes();
-    let sum = if sb.features.has_metadata_csum() {
-        let sum = crc32c(crc32c(sb.csum_seed, &number), before);
-        crc32c(crc32c(sum, &[0, 0]), behind) as u16
-    } else if sb.features.has_gdt_csum() {
-        let sum = crc16(crc16(crc16(!0, &sb.uuid), &number), before);
-        crc16(sum, behind)
-    } else {
-        return true;
-    };
-    u16::from_le_bytes(*stored) == sum
+    let stored = bytes.get(GROUP_CHECKSUM_OFFSET..).and_then(|rest| rest.first_chunk::<2>());
+    let Some(stored) = stored else { return false };
+    descriptor_checksum(sb, bytes, group).is_none_or(|sum| u16::from_le_bytes(*stored) == sum)
 }
 
-fn parse(sb: &SuperBlock, bytes: &[u8], group: u32) -> Result<Group> {
-    let corrupt = |what| Error::Corrupt { what, at: u64::from(group) };
-    let is_long = bytes.len() >= GROUP_LONG_BYTES;
-    let mut long = [0; GROUP_LONG_BYTES];
-    let len = if is_long { GROUP_LONG_BYTES } else { GROUP_SHORT_BYTES };
-    for (to, from) in long.iter_mut().zip(bytes.iter().take(len)) {
+/// The checksum of the descriptor `bytes`; `None` where the file system has none. What is in the checksum's place does not count.
+pub(crate) fn descriptor_checksum(sb: &SuperBlock, bytes: &[u8], group: u32) -> Option<u16> {
+    let (before, rest) = bytes.split_at_checked(GROUP_CHECKSUM_OFFSET)?;
+    let behind = rest.get(2..)?;
+    let number = group.to_le_bytes();
+    if sb.features.has_metadata_csum() {
+        let sum = crc32c(crc32c(sb.csum_seed, &number), before);
+        Some(crc32c(crc32c(sum, &[0, 0]), behind) as u16)
+    } else if sb.features.has_gdt_csum() {
+        let sum = crc16(crc16(crc16(!0, &sb.uuid), &number), before);
+        Some(crc16(sum, behind))
+    } else {
+        None
+    }
+}
+
+/// The fields of a descriptor.
+fn fields(bytes: &[u8]) -> RawGroup {
+    let mut raw = RawGroup::new_zeroed();
+    let len = if bytes.len() >= GROUP_LONG_BYTES { GROUP_LONG_BYTES } else { GROUP_SHORT_BYTES };
+    for (to, from) in raw.as_mut_bytes().iter_mut().zip(bytes.iter().take(len)) {
         *to = *from;
     }
-    let raw = RawGroup::ref_from_bytes(&long).map_err(|_| corrupt("group descriptor: size"))?;
+    raw
+}
+
+fn parse(sb: &SuperBlock, raw: &RawGroup, group: u32) -> Result<Group> {
+    let corrupt = |what| Error::Corrupt { what, at: u64::from(group) };
     let table = u64::from(raw.inode_table_lo.get()) | u64::from(raw.inode_table_hi.get()) << 32;
-    let table_bytes = u64::from(sb.inodes_per_group) << sb.inode_size.trailing_zeros();
-    let end = table.saturating_add(table_bytes.div_ceil(u64::from(sb.block_size)));
+    let end = table.saturating_add(u64::from(sb.inode_table_blocks()));
     if table <= sb.first_data_block || end > sb.blocks_count {
         return Err(corrupt("group descriptor: place of the inode table"));
     }

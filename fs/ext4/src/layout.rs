@@ -177,6 +177,8 @@ pub const GROUP_LONG_BYTES: usize = 64;
 pub const GROUP_CHECKSUM_OFFSET: usize = 0x1E;
 /// `bg_flags`: the inode table and its bitmap were never written.
 pub const GROUP_INODE_UNINIT: u16 = 0x1;
+/// `bg_flags`: the block bitmap was never written; it follows from the metadata that are in the group.
+pub const GROUP_BLOCK_UNINIT: u16 = 0x2;
 
 /// An inode as far as its fields are defined; the first 128 bytes always exist.
 #[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
@@ -233,10 +235,16 @@ pub const INODE_CHECKSUM_HI_OFFSET: usize = 0x82;
 pub mod inode_flags {
     /// The flags that the kernel's `FS_IOC_GETFLAGS` shows.
     pub const VISIBLE: u32 = 0x725B_DFFF;
+    /// Not to be changed, removed, renamed or linked.
+    pub const IMMUTABLE: u32 = 0x10;
+    /// Written at the end alone.
+    pub const APPEND: u32 = 0x20;
     /// Content, names or target encrypted.
     pub const ENCRYPT: u32 = 0x800;
     /// A directory with a hash tree.
     pub const INDEX: u32 = 0x1000;
+    /// A directory whose sub-directories have nothing to do with each other.
+    pub const TOP_DIR: u32 = 0x2_0000;
     /// `i_blocks` counts file-system blocks.
     pub const HUGE_FILE: u32 = 0x4_0000;
     /// `i_block` is the root of an extent tree.

@@ -43,7 +43,7 @@ pub struct Options {
 
 impl Ext4 {
     /// Mounts the file system on `device` under the kernel `vm`, for reading or, where that can be
-    /// ([`Ext4::read_only_reason`]), for writing.
+    /// ([`rumpcap_vfs::FileSystem::read_only_reason`]), for writing.
     ///
     /// # Errors
     /// `NotAFileSystem`; `Unsupported` for a feature or journal that is known and cannot be read, `UnknownFeature`;

@@ -52,6 +52,10 @@ pub struct SuperBlock {
     pub inodes_per_group: u32,
     /// Bytes of an inode on the device.
     pub inode_size: u32,
+    /// The first inode that is not reserved, at least 11.
+    pub first_inode: u32,
+    /// log2 of the groups whose bitmaps and inode tables are kept together; 0 without flex_bg.
+    pub flex_log: u32,
     /// Bytes of a group descriptor.
     pub desc_size: u32,
     /// Groups of descriptor blocks below this are placed behind the super block, from it on as meta_bg says.
@@ -141,6 +145,8 @@ impl SuperBlock {
             inodes_count: raw.inodes_count.get(),
             inodes_per_group: raw.inodes_per_group.get(),
             inode_size: inode_size(raw),
+            first_inode: first_inode(raw),
+            flex_log: flex_log(raw, &features),
             desc_size: desc_size(raw, &features),
             first_meta_bg: raw.first_meta_block_group.get(),
             backup_groups: raw.backup_groups.map(|group| group.get()),
@@ -191,6 +197,13 @@ impl SuperBlock {
     /// Bytes that the device must have.
     pub fn len_bytes(&self) -> u64 {
         self.blocks_count << self.block_log
+    }
+
+    /// Blocks of a group's inode table.
+    pub fn inode_table_blocks(&self) -> u32 {
+        // SB-1 to SB-3: at most 8 * 65536 inodes of at most 65536 bytes.
+        let bytes = u64::from(self.inodes_per_group) << self.inode_size.trailing_zeros();
+        bytes.div_ceil(u64::from(self.block_size)) as u32
     }
 
     /// First block of `group`; may be past the end for a group that does not exist.
@@ -267,6 +280,21 @@ fn blocks_count(raw: &RawSuperBlock, features: &Features) -> u64 {
 
 fn inode_size(raw: &RawSuperBlock) -> u32 {
     if raw.revision.get() == 0 { INODE_BASE_BYTES as u32 } else { u32::from(raw.inode_size.get()) }
+}
+
+fn first_inode(raw: &RawSuperBlock) -> u32 {
+    const RESERVED: u32 = 10;
+    if raw.revision.get() == 0 {
+        RESERVED.saturating_add(1)
+    } else {
+        raw.first_inode.get().max(RESERVED.saturating_add(1))
+    }
+}
+
+fn flex_log(raw: &RawSuperBlock, features: &Features) -> u32 {
+    // As the kernel has it: what cannot be shifted by means no flex groups.
+    let log = u32::from(raw.log_groups_per_flex);
+    if features.has_flex_bg() && log < u32::BITS { log } else { 0 }
 }
 
 fn desc_size(raw: &RawSuperBlock, features: &Features) -> u32 {

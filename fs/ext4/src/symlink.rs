@@ -46,7 +46,7 @@ pub(crate) fn read(fs: &Ext4, r: &Reservation<'_>, node: &Node, buf: &mut [u8]) 
 
 /// Whether the target is in `i_block`. Values of attributes in inodes of their own count as blocks of this one, so with
 /// ea_inode only the length decides; else that no block but that of the attributes is taken.
-fn is_fast(fs: &Ext4, node: &Node) -> bool {
+pub(crate) fn is_fast(fs: &Ext4, node: &Node) -> bool {
     if fs.sb.features.has_ea_inode() {
         return node.attributes.size_bytes < BLOCK_BYTES as u64;
     }

@@ -20,6 +20,10 @@ impl FileSystem for Ext4 {
         self.writer.as_ref().map(|_| self as &dyn Change)
     }
 
+    fn read_only_reason(&self) -> Option<&'static str> {
+        self.read_only_reason
+    }
+
     fn device(&self) -> &DeviceObject {
         &self.device
     }

@@ -20,6 +20,10 @@ impl Change for Ext4 {
         self.writer.as_ref().expect("`FileSystem::change` gives a file system that has a writer").dirty
     }
 
+    fn block_bytes(&self) -> u64 {
+        self.sb.block_size.into()
+    }
+
     fn create(
         &self,
         r: &Reservation<'_>,

@@ -1,10 +1,27 @@
 //! Allocation of blocks and inodes: bitmaps, group descriptors, counts.
 //!
-//! Who calls it: `content` and `map_change` (blocks), `namespace` (inodes), `xattr` (blocks). Whom it calls: `transaction`, `group`.
+//! Who calls it: `content` and `map_change` (blocks), `namespace` (inodes), `xattr` (both). Whom it calls: `transaction`, `group`.
+//!
+//! By file: `bitmap` searches and changes bits · `descriptor` a group's counts and checksums · `zone` the file system's own blocks ·
+//! `load` bitmaps verified, made and changed · `walk` the order of groups · `blocks`, `inodes` the two kinds of things ·
+//! `orlov` groups for directories · `hints` what is remembered.
+//!
+//! AL-1. One allocation changes one bitmap and one descriptor, two blocks; the counts of the super block go with the commit.
 
-use crate::transaction::Handle;
-use rumpcap_host::{Error, Result};
-use rumpcap_vfs::{FileKind, InodeNo};
+mod bitmap;
+mod blocks;
+mod descriptor;
+mod hints;
+mod inodes;
+mod load;
+mod orlov;
+mod walk;
+mod zone;
+
+#[cfg(test)]
+pub(crate) mod tests;
+
+pub(crate) use hints::Hints;
 
 /// Blocks in a row, allocated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,49 +39,4 @@ pub(crate) enum Use {
     Content,
     /// Anything else: the journal forgets it.
     Metadata,
-}
-
-impl Handle<'_> {
-    /// Allocates up to `most` blocks in a row, as near behind `goal` as can be; at least one.
-    ///
-    /// # Errors
-    /// `NoSpace`; `Corrupt`, `Checksum` of a bitmap or descriptor; `Io`.
-    pub fn allocate_blocks(&mut self, goal: u64, most: u32) -> Result<BlockRun> {
-        let _ = (goal, most);
-        Err(Error::Unsupported { what: "allocation" })
-    }
-
-    /// Frees blocks that are in use, all within the file system; may cross groups.
-    ///
-    /// # Errors
-    /// `Corrupt` for a block that is free, or one of the file system's own structures; `Io`.
-    pub fn free_blocks(&mut self, first: u64, count: u64, of: Use) -> Result<()> {
-        let _ = (first, count, of);
-        Err(Error::Unsupported { what: "allocation" })
-    }
-
-    /// The block near which content of inode `ino` goes when it has none yet.
-    pub fn goal_of_inode(&self, ino: InodeNo) -> u64 {
-        let _ = ino;
-        0
-    }
-
-    /// Allocates an inode: a directory away from others if `parent` is the root (Orlov), anything else near its directory. Gives its number and
-    /// the generation that it gets. The inode is not written.
-    ///
-    /// # Errors
-    /// As [`Handle::allocate_blocks`].
-    pub fn allocate_inode(&mut self, parent: InodeNo, kind: FileKind) -> Result<(InodeNo, u32)> {
-        let _ = (parent, kind);
-        Err(Error::Unsupported { what: "allocation" })
-    }
-
-    /// Frees inode `ino`, which was of `kind`; its inode has been put as deleted.
-    ///
-    /// # Errors
-    /// As [`Handle::free_blocks`].
-    pub fn free_inode(&mut self, ino: InodeNo, kind: FileKind) -> Result<()> {
-        let _ = (ino, kind);
-        Err(Error::Unsupported { what: "allocation" })
-    }
 }

@@ -25,21 +25,21 @@ use rumpcap_vm::{PAGE_SHIFT, PAGE_SIZE, PageRef, Reservation};
 use zerocopy::transmute;
 
 /// Levels below the root: five of 340 entries each cover more than the 2^32 blocks that a file can have.
-const DEPTH_MAX: u16 = 5;
+pub(crate) const DEPTH_MAX: u16 = 5;
 
 /// An entry's bytes, of an index or a leaf.
-pub(super) type Entry = [u8; EXTENT_ENTRY_BYTES];
+pub(crate) type Entry = [u8; EXTENT_ENTRY_BYTES];
 
 /// A checked header.
 #[derive(Clone, Copy)]
-pub(super) struct Header {
+pub(crate) struct Header {
     pub entries: u16,
     pub max: u16,
     pub depth: u16,
 }
 
 /// First logical block of an entry, of an index or a leaf.
-fn key_of(entry: &Entry) -> u32 {
+pub(crate) fn key_of(entry: &Entry) -> u32 {
     let [b0, b1, b2, b3, ..] = *entry;
     u32::from_le_bytes([b0, b1, b2, b3])
 }
@@ -52,7 +52,7 @@ enum Source<'r> {
 }
 
 /// A node of the tree.
-pub(super) struct TreeNode<'r, 'vm> {
+pub(crate) struct TreeNode<'r, 'vm> {
     pub fs: &'r Ext4,
     r: &'r Reservation<'vm>,
     /// Seed of the block's checksum.
@@ -68,9 +68,17 @@ pub(super) struct TreeNode<'r, 'vm> {
 
 impl<'r, 'vm> TreeNode<'r, 'vm> {
     pub fn root(fs: &'r Ext4, r: &'r Reservation<'vm>, node: &Node) -> TreeNode<'r, 'vm> {
-        let (seed, number) = (node.checksum_seed(), node.attributes.ino.0);
-        let source = Source::Root(node.block_bytes());
-        TreeNode { fs, r, seed, source, number, place: 0, is_trusted: true }
+        TreeNode::root_of(fs, r, node.block_bytes(), node.attributes.ino.0)
+    }
+
+    /// The root with these bytes, of inode number `number`.
+    pub fn root_of(
+        fs: &'r Ext4,
+        r: &'r Reservation<'vm>,
+        bytes: [u8; BLOCK_BYTES],
+        number: u64,
+    ) -> TreeNode<'r, 'vm> {
+        TreeNode { fs, r, seed: 0, source: Source::Root(bytes), number, place: 0, is_trusted: true }
     }
 
     pub fn block(
@@ -79,8 +87,18 @@ impl<'r, 'vm> TreeNode<'r, 'vm> {
         node: &Node,
         number: u64,
     ) -> Result<TreeNode<'r, 'vm>> {
+        TreeNode::block_of(fs, r, node.checksum_seed(), number)
+    }
+
+    /// Block `number`, whose checksum begins with `seed`.
+    pub fn block_of(
+        fs: &'r Ext4,
+        r: &'r Reservation<'vm>,
+        seed: u32,
+        number: u64,
+    ) -> Result<TreeNode<'r, 'vm>> {
         let place = fs.byte_of(number, 0)?;
-        let (seed, source) = (node.checksum_seed(), Source::Block(None));
+        let source = Source::Block(None);
         Ok(TreeNode { fs, r, seed, source, number, place, is_trusted: false })
     }
 

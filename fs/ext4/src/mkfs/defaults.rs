@@ -199,11 +199,6 @@ impl Features {
         }
     }
 
-    /// Whether descriptors say what of a group was never written.
-    pub(super) fn has_group_checksums(&self) -> bool {
-        self.has_metadata_csum() || self.has_gdt_csum()
-    }
-
     /// Without the journal.
     pub(super) fn without_journal(self) -> Features {
         Features { compat: self.compat & !HAS_JOURNAL, ..self }
@@ -217,11 +212,6 @@ impl Features {
     /// Whether many sub-directories are counted as one link.
     pub(super) fn has_dir_nlink(&self) -> bool {
         self.ro_compat & DIR_NLINK != 0
-    }
-
-    /// Whether descriptors' groups share the places of their tables.
-    pub(super) fn has_flex_bg(&self) -> bool {
-        self.incompat & FLEX_BG != 0
     }
 }
 

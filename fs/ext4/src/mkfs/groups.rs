@@ -146,7 +146,7 @@ impl<'i, 'd> Groups<'i, 'd> {
         let mut raw = RawGroup::new_zeroed();
         places.put(&mut raw);
         raw.used_directories_lo.set(directories as u16);
-        let has_flags = self.image.g.features.has_group_checksums();
+        let has_flags = self.image.g.features.has_group_csum();
         let follows = self.fill_block_bitmap(group);
         let blocks_free = self.count_free_blocks(group);
         raw.free_blocks_lo.set(blocks_free as u16);
@@ -232,7 +232,7 @@ impl<'i, 'd> Groups<'i, 'd> {
         if self.image.prior == Prior::Zeros {
             return Ok(true);
         }
-        let is_lazy = self.image.lazy_tables && g.features.has_group_checksums();
+        let is_lazy = self.image.lazy_tables && g.features.has_group_csum();
         let used = u64::from(inodes) * u64::from(g.inode_size);
         let end = if is_lazy {
             used.next_multiple_of(u64::from(g.block_size))

@@ -10,6 +10,7 @@
 
 use super::Transaction;
 use crate::Ext4;
+use crate::alloc::Hints;
 use crate::block::within_page;
 use crate::layout::{RawSuperBlock, SUPER_BLOCK_BYTES, SUPER_BLOCK_OFFSET};
 use crate::super_block::seal_super_block;
@@ -100,7 +101,7 @@ impl Handle<'_> {
     }
 
     /// What allocation remembers between operations; taken back with an operation.
-    pub fn hints(&mut self) -> &mut super::Hints {
+    pub fn hints(&mut self) -> &mut Hints {
         &mut self.tx.state.hints
     }
 

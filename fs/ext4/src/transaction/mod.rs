@@ -28,6 +28,7 @@ mod undo;
 
 use crate::Ext4;
 use crate::SuperBlock;
+use crate::alloc::Hints;
 use crate::journal::write::JournaledDevice;
 use freed::FreedBlocks;
 pub(crate) use handle::Handle;
@@ -89,13 +90,6 @@ pub(crate) struct Counts {
     pub blocks_free: u64,
     /// Free inodes.
     pub inodes_free: u32,
-}
-
-/// What allocation remembers between operations. Zero knows nothing.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Hints {
-    /// Free for `alloc` to use; it gives names to them.
-    pub words: [u64; 4],
 }
 
 /// What is taken back with an operation besides bytes of blocks.
