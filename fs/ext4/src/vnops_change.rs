@@ -12,10 +12,6 @@ use rumpcap_vfs::{
 use rumpcap_vm::{DirtyDevice, Reservation};
 
 impl Change for Ext4 {
-    fn block_bytes(&self) -> u64 {
-        self.sb.block_size.into()
-    }
-
     fn dirty_device(&self) -> DirtyDevice {
         self.writer.as_ref().expect("`FileSystem::change` gives a file system that has a writer").dirty
     }
