@@ -140,6 +140,11 @@ impl Request<'_, '_> {
         }
     }
 
+    /// Whether the page that was not found may be there nevertheless, newer than the device: a look without the lock is a guess.
+    fn may_be_dirty(&self, object: ObjectId) -> bool {
+        self.mount.writing.is_some() && self.mount.vfs.vm.is_dirty(object)
+    }
+
     fn object(&self) -> Option<ObjectId> {
         self.vnode.as_ref().map(VnodeRef::object)
     }
@@ -150,6 +155,7 @@ impl Request<'_, '_> {
             && offset.is_multiple_of(PAGE_SIZE as u64)
             && len >= PAGE_SIZE
             && self.mount.fs.device().device().is_cached_by_host()
+            && !self.may_be_dirty(vnode.object())
             && !self.mount.vfs.vm.asked_lately(vnode.object(), PageIndex::of(offset))
     }
 }

@@ -1,7 +1,7 @@
 //! A block device under a kernel: its object and its pager. All metadata of a file system is pages of this object, and
 //! there is no other cache of blocks.
 //!
-//! Who calls it: file systems, and `vfs` for reads that pass by the pages. Whom it calls: `fault`, `block`.
+//! Who calls it: file systems, and `vfs` for requests that pass by the pages. Whom it calls: `fault`, `block`.
 
 use crate::boot::Vm;
 use crate::fault::{BusyPages, Pager, Wanted};
@@ -13,7 +13,7 @@ use core::sync::atomic::Ordering::Relaxed;
 use rumpcap_block::BlockDevice;
 use rumpcap_host::sync::Arc;
 use rumpcap_host::{Error, Result};
-use std::io::IoSliceMut;
+use std::io::{IoSlice, IoSliceMut};
 
 /// A block device under a kernel.
 pub struct DeviceObject {
@@ -116,6 +116,16 @@ impl DeviceObject {
         self.vm.counters.count_read(len_bytes);
         self.vm.counters.direct_read_bytes.fetch_add(len_bytes, Relaxed);
         self.device.read_at(offset, bufs)
+    }
+
+    /// Writes straight from the caller's buffers, past the pages: there is none of what is written, or the caller sees to them. May block
+    /// for I/O.
+    ///
+    /// # Errors
+    /// `ReadOnly`, `ShortDevice`, `Io`.
+    pub fn write_direct(&self, offset: u64, bufs: &mut [IoSlice<'_>]) -> Result<()> {
+        self.vm.counters.count_write(bufs.iter().map(|b| b.len() as u64).sum());
+        self.device.write_at(offset, bufs)
     }
 
     /// Fills a part of a page of another object (a file's) from byte `offset` of the device.

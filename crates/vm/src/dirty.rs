@@ -22,7 +22,7 @@ use crate::frames::PageRef;
 use crate::list::Linked;
 use crate::modify::PageMut;
 use crate::object::ObjectId;
-use crate::page::{FrameNo, PAGE_SIZE};
+use crate::page::{FrameNo, PAGE_SIZE, PageIndex};
 use crate::page_queue::{ByObject, ByQueue, Place};
 use crate::page_table::PageTable;
 use crate::plan::MAX_RUN;
@@ -159,6 +159,22 @@ impl<'r> PageMut<'r> {
     }
 }
 
+impl PageRef<'_> {
+    /// Whether this page, if its units `units` were dirty at `place` of `device` too, would be dirty in one row there: it is clean, or dirty
+    /// at the same place in units that these touch. Where a page's blocks lie apart, it must not be made dirty otherwise.
+    pub fn is_dirty_in_a_row_with(&self, device: DirtyDevice, place: u64, units: &Range<usize>) -> bool {
+        let vm = self.reservation().vm();
+        let resident = vm.resident.lock();
+        if !vm.table.page(self.frame()).is_dirty() {
+            return true;
+        }
+        let home = resident.links[self.frame().slot()].home;
+        let dirty = home.units();
+        let touches = units.start <= dirty.end && dirty.start <= units.end;
+        touches && home == Home::new(device, place, &dirty)
+    }
+}
+
 /// Pages being written, in one request.
 struct Writing<'vm> {
     vm: &'vm Vm,
@@ -254,10 +270,15 @@ impl Vm {
         self.devices.lock().all[usize::from(device.0)].error.get_or_insert(error);
     }
 
-    /// Forgets the pages of `object` from page `from` on, dirty ones too: their content is wanted no more. Waits for those
-    /// that are being written, read or copied.
-    pub fn discard(&self, object: ObjectId, from: crate::PageIndex) {
-        while let Some(frame) = self.resident.lock().discard(&self.table, object, from) {
+    /// Forgets the pages of `object` from page `from` on, dirty ones too: see [`Vm::discard_range`].
+    pub fn discard(&self, object: ObjectId, from: PageIndex) {
+        self.discard_range(object, from..PageIndex(u64::MAX));
+    }
+
+    /// Forgets the pages of `object` in `range`, dirty ones too: their content is wanted no more. Waits for those that are being
+    /// written, read or copied.
+    pub fn discard_range(&self, object: ObjectId, range: Range<PageIndex>) {
+        while let Some(frame) = self.resident.lock().discard(&self.table, object, &range) {
             self.busy.sleep_while_written(frame, self.table.page(frame));
             rumpcap_host::thread::yield_now();
         }
@@ -411,27 +432,40 @@ impl Resident {
         self.join_policy(table, frame);
     }
 
-    /// Frees the pages of `object` from page `from` on; gives the first that cannot be freed now.
-    fn discard(&mut self, table: &PageTable, object: ObjectId, from: crate::PageIndex) -> Option<FrameNo> {
+    /// Frees the pages of `object` in `range`; gives the first that cannot be freed now.
+    fn discard(&mut self, table: &PageTable, object: ObjectId, range: &Range<PageIndex>) -> Option<FrameNo> {
+        let pages = u64::from(self.objects.get(object).pages.len());
+        if range.end.0.saturating_sub(range.start.0) <= pages {
+            let mut indices = (range.start.0..range.end.0).map(PageIndex);
+            return indices.find_map(|index| {
+                let frame = table.peek_locked(object.0, index)?;
+                (!self.discard_page(table, frame)).then_some(frame)
+            });
+        }
         let mut at = self.objects.get(object).pages.front();
         while let Some(frame) = at {
             at = ByObject(&mut self.links).next(frame);
             let frame = FrameNo(frame);
-            if table.page(frame).identity().1 < from {
-                continue;
-            }
-            if table.try_discard(frame) {
-                self.dirty.remove(&mut ByQueue(&mut self.links), frame.0);
-                self.count_dirty(table, frame, -1);
-            } else if table.try_evict(frame) {
-                self.leave_policy(table, frame);
-            } else {
+            if range.contains(&table.page(frame).identity().1) && !self.discard_page(table, frame) {
                 return Some(frame);
             }
-            let frame = self.forget(table, frame.0);
-            self.evictions -= 1;
-            self.put_free(frame);
         }
         None
+    }
+
+    /// Frees a page if nobody holds it, dirty or not; whether it did.
+    fn discard_page(&mut self, table: &PageTable, frame: FrameNo) -> bool {
+        if table.try_discard(frame) {
+            self.dirty.remove(&mut ByQueue(&mut self.links), frame.0);
+            self.count_dirty(table, frame, -1);
+        } else if table.try_evict(frame) {
+            self.leave_policy(table, frame);
+        } else {
+            return false;
+        }
+        let frame = self.forget(table, frame.0);
+        self.evictions -= 1;
+        self.put_free(frame);
+        true
     }
 }

@@ -74,10 +74,19 @@ impl PageTable {
         self.chase(object, index, self.pages.len())
     }
 
-    /// The frame that holds, or held a moment ago, a page.
+    /// The frame that holds, or held a moment ago, a page. `None` is a guess.
     pub(crate) fn peek(&self, object: u32, index: PageIndex) -> Option<FrameNo> {
+        self.peek_within(object, index, LONGEST_CHASE)
+    }
+
+    /// The frame that holds a page, under the resident lock: then `None` is the truth.
+    pub(crate) fn peek_locked(&self, object: u32, index: PageIndex) -> Option<FrameNo> {
+        self.peek_within(object, index, self.pages.len())
+    }
+
+    fn peek_within(&self, object: u32, index: PageIndex, most_links: usize) -> Option<FrameNo> {
         let mut link = Link::from_raw(self.bucket(object, index).load(Acquire));
-        for _ in 0..LONGEST_CHASE {
+        for _ in 0..most_links {
             let at = link.get()?;
             let page = &self.pages[at as usize];
             if page.is(object, index) {
@@ -133,15 +142,7 @@ impl PageTable {
 
     /// Whether the page is in a chain, busy or not. Under the resident lock.
     pub(crate) fn contains(&self, object: u32, index: PageIndex) -> bool {
-        let mut link = Link::from_raw(self.bucket(object, index).load(Relaxed));
-        while let Some(at) = link.get() {
-            let page = &self.pages[at as usize];
-            if page.is(object, index) {
-                return true;
-            }
-            link = Link::from_raw(page.chain.load(Relaxed));
-        }
-        false
+        self.peek_locked(object, index).is_some()
     }
 
     /// Puts a page that has its identity into its chain (PT-1).
