@@ -136,8 +136,6 @@ has! {
     has_metadata_csum: ro_compat & 0x400;
     /// Project ids.
     has_project: ro_compat & 0x2000;
-    /// The orphan file may list orphans.
-    has_orphan_present: ro_compat & 0x1_0000;
 }
 
 impl Features {

@@ -12,6 +12,7 @@ use crate::features::Features;
 use crate::journal::MarkOnDevice;
 use crate::journal::write::{BlockNumbers, Checksums, Form, JournaledDevice};
 use crate::layout::{RawSuperBlock, STATE_VALID, SUPER_BLOCK_BYTES, SUPER_BLOCK_OFFSET};
+use crate::orphan;
 use crate::super_block::seal_super_block;
 use crate::transaction::{Counts, Sizes, Writer};
 use crate::{Ext4, MAX_PINS, Options, SuperBlock};
@@ -122,7 +123,12 @@ impl Ext4 {
         let fs = Ext4::over(vm, Arc::clone(&over), options)?;
         let content: Arc<dyn Writeback> = Arc::new(Content(over));
         let writer = Writer::new(vm, &fs.sb, &sizes, counts, journal, content, options.data)?;
-        Ok(Ext4 { recovery, writer: Some(writer), ..fs })
+        let fs = Ext4 { recovery, writer: Some(writer), ..fs };
+        match orphan::finish_all(&fs, &vm.reserve(MAX_PINS), now) {
+            // It was damaged, and is not to be changed then: it can be read.
+            Ok(()) | Err(Error::ReadOnly) => Ok(fs),
+            Err(error) => Err(error),
+        }
     }
 
     /// The counts of free blocks and inodes: of the super block where it was unmounted in order, else those of all groups.

@@ -103,12 +103,12 @@ impl Handle<'_> {
     /// The run of a group that comes nearest to `wish`.
     fn run_in_group(&self, descriptor: &Descriptor, wish: Wish) -> Result<Option<Range<u32>>> {
         let end = Map::Blocks.bits(&self.fs.sb, descriptor.group);
-        self.look_at(descriptor, Map::Blocks, |bitmap| {
+        self.look_at_bitmap(descriptor, Map::Blocks, |bitmap| {
             let mut longest: Option<Range<u32>> = None;
             for part in [wish.from..end, 0..wish.from.min(end)] {
                 let mut at = part.start;
                 while let Some(run) = free_run(bitmap, at, part.end) {
-                    let run = self.usable(descriptor.group, run);
+                    let run = self.usable_run(descriptor.group, run);
                     at = run.end;
                     let is_at_goal = wish.is_goal && run.start == wish.from && !run.is_empty();
                     if len(&run) >= wish.enough || is_at_goal {
@@ -124,7 +124,7 @@ impl Handle<'_> {
     }
 
     /// The first part of the free clusters `run` that may be used (BL-1). If none may it is empty, and is where to go on.
-    fn usable(&self, group: u32, mut run: Range<u32>) -> Range<u32> {
+    fn usable_run(&self, group: u32, mut run: Range<u32>) -> Range<u32> {
         let sb = &self.fs.sb;
         let first = sb.group_first_block(group);
         let within = |block: u64| block.saturating_sub(first).min(u64::from(sb.blocks_per_group)) as u32;
@@ -168,9 +168,9 @@ impl Handle<'_> {
     ///
     /// # Errors
     /// `Corrupt` for a block that is free, or one of the file system's own structures; `Io`.
-    pub fn free_blocks(&mut self, first: u64, count: u32, of: Use) -> Result<()> {
+    pub fn free_blocks(&mut self, first: u64, count: u64, of: Use) -> Result<()> {
         let sb = &self.fs.sb;
-        let end = first.saturating_add(u64::from(count));
+        let end = first.saturating_add(count);
         if first < sb.first_data_block || end > sb.blocks_count {
             return Err(Error::Corrupt { what: "freed block past the end of the file system", at: first });
         }
@@ -187,7 +187,7 @@ impl Handle<'_> {
                 self.revoke(block)?;
             }
         }
-        self.note_freed(first, u64::from(count));
+        self.note_freed(first, count);
         Ok(())
     }
 
@@ -202,7 +202,7 @@ impl Handle<'_> {
             Ok(())
         })?;
         let bits = self.bits_of(&blocks);
-        self.look_at(&descriptor, Map::Blocks, |bitmap| {
+        self.look_at_bitmap(&descriptor, Map::Blocks, |bitmap| {
             if first_free(bitmap, bits.start, bits.end) < bits.end {
                 return Err(Error::Corrupt { what: "freed block is free", at });
             }

@@ -64,8 +64,7 @@ impl Map {
             Map::Blocks => {
                 let left = sb.blocks_count.saturating_sub(sb.group_first_block(group));
                 let blocks = left.min(u64::from(sb.blocks_per_group)) as u32;
-                // Fewer than 2^19 clusters of a group, so `blocks` and what is added are far from the end of the type.
-                blocks.saturating_add((1 << sb.cluster_log) - 1) >> sb.cluster_log
+                blocks.div_ceil(1 << sb.cluster_log)
             }
             Map::Inodes => {
                 let before = u64::from(group).saturating_mul(u64::from(sb.inodes_per_group));

@@ -61,7 +61,7 @@ impl Handle<'_> {
         let sb = &self.fs.sb;
         let bits = Map::Inodes.bits(sb, descriptor.group);
         let reserved = if descriptor.group == 0 { sb.first_inode.saturating_sub(1) } else { 0 };
-        self.look_at(descriptor, Map::Inodes, |bitmap| {
+        self.look_at_bitmap(descriptor, Map::Inodes, |bitmap| {
             let bit = first_free(bitmap, reserved, bits);
             Ok((bit < bits).then_some(bit))
         })
@@ -107,7 +107,7 @@ impl Handle<'_> {
         let index = ino.0.saturating_sub(1) as u32;
         let bit = index.checked_rem(sb.inodes_per_group).unwrap_or(0);
         let mut descriptor = self.descriptor(group)?;
-        let is_used = self.look_at(&descriptor, Map::Inodes, |bitmap| {
+        let is_used = self.look_at_bitmap(&descriptor, Map::Inodes, |bitmap| {
             Ok(first_used(bitmap, bit, bit.saturating_add(1)) == bit)
         })?;
         if !is_used {

@@ -37,36 +37,36 @@ impl Handle<'_> {
     /// Has `look` look at a bitmap.
     ///
     /// # Errors
-    /// As [`Handle::load`], and what `look` gives.
-    pub(super) fn look_at<T>(
+    /// As [`Handle::load_bitmap`], and what `look` gives.
+    pub(super) fn look_at_bitmap<T>(
         &self,
         descriptor: &Descriptor,
         map: Map,
         look: impl FnOnce(&[u8]) -> Result<T>,
     ) -> Result<T> {
         if descriptor.is_uninit(&self.fs.sb, map) {
-            return self.look_at_made(descriptor, map, look);
+            return self.look_at_made_bitmap(descriptor, map, look);
         }
-        look(self.load(descriptor, map)?.bytes())
+        look(self.load_bitmap(descriptor, map)?.bytes())
     }
 
     /// For bitmaps that were never written (LO-2); a function of its own for the sake of the stack.
     #[inline(never)]
-    fn look_at_made<T>(
+    fn look_at_made_bitmap<T>(
         &self,
         descriptor: &Descriptor,
         map: Map,
         look: impl FnOnce(&[u8]) -> Result<T>,
     ) -> Result<T> {
         let mut buffer = [0; PAGE_SIZE];
-        look(self.make(descriptor, map, &mut buffer)?)
+        look(self.make_bitmap(descriptor, map, &mut buffer)?)
     }
 
     /// A bitmap that is on the device, verified.
     ///
     /// # Errors
     /// `Checksum`, `Corrupt` (at: the group); `Io`.
-    fn load(&self, descriptor: &Descriptor, map: Map) -> Result<Loaded<'_>> {
+    fn load_bitmap(&self, descriptor: &Descriptor, map: Map) -> Result<Loaded<'_>> {
         let fs = self.fs;
         let block = descriptor.bitmap(map);
         let page = fs.block_page(self.r, block, 0)?;
@@ -75,17 +75,17 @@ impl Handle<'_> {
         let loaded = Loaded { page, within, len };
         let note = (within >> UNIT_SHIFT) as u32;
         if !loaded.page.is_checked(note) {
-            self.verify(descriptor, map, loaded.bytes())?;
+            self.verify_bitmap(descriptor, map, loaded.bytes())?;
             loaded.page.set_checked(note);
         }
         Ok(loaded)
     }
 
     /// See LO-1.
-    fn verify(&self, descriptor: &Descriptor, map: Map, bytes: &[u8]) -> Result<()> {
+    fn verify_bitmap(&self, descriptor: &Descriptor, map: Map, bytes: &[u8]) -> Result<()> {
         let sb = &self.fs.sb;
         let at = u64::from(descriptor.group);
-        if let Some(sum) = self.checksum(map, bytes)
+        if let Some(sum) = self.bitmap_checksum(map, bytes)
             && !descriptor.is_checksum(sb, map, sum)
         {
             return Err(Error::Checksum { what: map.name(), at });
@@ -122,17 +122,17 @@ impl Handle<'_> {
     /// Clusters of the blocks `blocks` of a group.
     pub(super) fn bits_of(&self, blocks: &Range<u32>) -> Range<u32> {
         let log = self.fs.sb.cluster_log;
-        blocks.start >> log..blocks.end.saturating_add((1 << log) - 1) >> log
+        blocks.start >> log..blocks.end.div_ceil(1 << log)
     }
 
-    fn checksum(&self, map: Map, bytes: &[u8]) -> Option<u32> {
+    fn bitmap_checksum(&self, map: Map, bytes: &[u8]) -> Option<u32> {
         let sb = &self.fs.sb;
         let covered = bytes.get(..(map.covered_bits(sb) / 8) as usize).unwrap_or(bytes);
         sb.features.has_metadata_csum().then(|| crc32c(sb.csum_seed, covered))
     }
 
     /// Makes a bitmap that was never written in `buffer`: what follows from the geometry.
-    fn make<'b>(
+    fn make_bitmap<'b>(
         &self,
         descriptor: &Descriptor,
         map: Map,
@@ -158,7 +158,7 @@ impl Handle<'_> {
     /// Changes `bits` of a bitmap, all of which are the opposite, and what the descriptor says of it. The descriptor is not put.
     ///
     /// # Errors
-    /// As [`Handle::load`], [`Handle::edit`].
+    /// As [`Handle::load_bitmap`], [`Handle::edit`].
     pub(super) fn change_bits(
         &mut self,
         descriptor: &mut Descriptor,
@@ -169,9 +169,9 @@ impl Handle<'_> {
         let count = bits.end.saturating_sub(bits.start);
         let free = descriptor.free(map);
         let sum = if descriptor.is_uninit(&self.fs.sb, map) {
-            self.create_changed(descriptor, map, bits, to)?
+            self.create_changed_bitmap(descriptor, map, bits, to)?
         } else {
-            self.edit_changed(descriptor, map, bits, to)?
+            self.edit_changed_bitmap(descriptor, map, bits, to)?
         };
         descriptor.set_init(map);
         if let Some(sum) = sum {
@@ -187,7 +187,7 @@ impl Handle<'_> {
         Ok(())
     }
 
-    fn edit_changed(
+    fn edit_changed_bitmap(
         &mut self,
         descriptor: &Descriptor,
         map: Map,
@@ -205,7 +205,7 @@ impl Handle<'_> {
 
     /// The first change of a bitmap that was never written (LO-2); a function of its own for the sake of the stack.
     #[inline(never)]
-    fn create_changed(
+    fn create_changed_bitmap(
         &mut self,
         descriptor: &Descriptor,
         map: Map,
@@ -213,11 +213,11 @@ impl Handle<'_> {
         to: To,
     ) -> Result<Option<u32>> {
         let mut buffer = [0; PAGE_SIZE];
-        self.make(descriptor, map, &mut buffer)?;
+        self.make_bitmap(descriptor, map, &mut buffer)?;
         bitmap::change(&mut buffer, bits, to);
         let len = self.fs.sb.block_size as usize;
         let made = buffer.get(..len).unwrap_or_default();
         self.create_block(descriptor.bitmap(map), |bytes| bytes.copy_from_slice(made))?;
-        Ok(self.checksum(map, made))
+        Ok(self.bitmap_checksum(map, made))
     }
 }

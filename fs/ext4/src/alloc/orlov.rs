@@ -44,7 +44,7 @@ impl Handle<'_> {
         let near = self.group_of_inode(parent) >> sb.flex_log;
         let flex_groups = (u64::from(sb.group_count)).div_ceil(1 << sb.flex_log) as u32;
         let is_top = parent == ROOT || self.inode(parent)?.has_flag(inode_flags::TOP_DIR);
-        let first = if is_top { self.anywhere(flex_groups) } else { near };
+        let first = if is_top { self.any_flex_group(flex_groups) } else { near };
         let looked_at = (LOOKED_AT_MAX >> sb.flex_log).clamp(1, flex_groups);
         let counts = *self.counts();
         let average = |total: u64| total.checked_div(u64::from(flex_groups)).unwrap_or(0);
@@ -58,7 +58,7 @@ impl Handle<'_> {
             let flex = (u64::from(first).saturating_add(u64::from(offset)))
                 .checked_rem(u64::from(flex_groups))
                 .unwrap_or(0) as u32;
-            let sums = self.sums(flex)?;
+            let sums = self.flex_sums(flex)?;
             if is_top {
                 let is_fine =
                     sums.inodes_free > 0 && sums.inodes_free >= inodes && sums.clusters_free >= clusters;
@@ -78,13 +78,13 @@ impl Handle<'_> {
     }
 
     /// A flex group that is another for every directory, and follows from what was done before.
-    fn anywhere(&mut self, flex_groups: u32) -> u32 {
+    fn any_flex_group(&mut self, flex_groups: u32) -> u32 {
         let counts = *self.counts();
         let sum = crc32c(!0, &counts.inodes_free.to_le_bytes());
         crc32c(sum, &self.fs.sb.uuid).checked_rem(flex_groups).unwrap_or(0)
     }
 
-    fn sums(&self, flex: u32) -> Result<Sums> {
+    fn flex_sums(&self, flex: u32) -> Result<Sums> {
         let sb = &self.fs.sb;
         let first = flex << sb.flex_log;
         let mut sums = Sums::default();

@@ -44,7 +44,7 @@ fn all_blocks_come_and_go_on_every_kind_of_file_system() {
         while !runs.is_empty() {
             let run = runs.swap_remove(random.below(runs.len() as u64) as usize);
             let of = if run.count < 4 && random.one_in(2) { Use::Metadata } else { Use::Content };
-            mounted.change(|h| h.free_blocks(run.first, run.count, of)).unwrap();
+            mounted.change(|h| h.free_blocks(run.first, run.count.into(), of)).unwrap();
         }
         assert_eq!(mounted.free(), free, "{kind:?}");
         mounted.unmount();
