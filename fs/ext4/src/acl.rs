@@ -9,6 +9,8 @@
 //! Source: `acl(5)`; `linux/posix_acl_xattr.h` for the form and the numbers.
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
+pub(crate) mod mode;
+
 const DEVICE_VERSION: u32 = 1;
 const XATTR_VERSION: u32 = 2;
 const HEAD: usize = 4;

@@ -156,8 +156,20 @@ fn copy_prefix(to: &mut [u8], raw: &RawInode, len: usize) {
     }
 }
 
-/// Seconds and the word of nanoseconds and epoch bits.
-fn time_words(time: Timestamp) -> (u32, u32) {
+/// Seconds that the format can say: of 34 bits, or 32 where the inode lacks the word for more.
+const SECONDS: [core::ops::RangeInclusive<i64>; 2] =
+    [-0x8000_0000..=0x7FFF_FFFF, -0x8000_0000..=0x3_7FFF_FFFF];
+
+/// Seconds and the word of nanoseconds and epoch bits. A time that cannot be said becomes the nearest that can, as the kernel has it.
+fn time_words(time: Timestamp, has_extra: bool) -> (u32, u32) {
+    let [short, long] = SECONDS;
+    let seconds = if has_extra { long } else { short };
+    let (first, last) = (*seconds.start(), *seconds.end());
+    let time = if time.seconds <= first || time.seconds >= last {
+        Timestamp { seconds: time.seconds.clamp(first, last), nanoseconds: 0 }
+    } else {
+        time
+    };
     let lo = time.seconds as u32;
     let epoch = (time.seconds - i64::from(lo as i32)) >> 32;
     (lo, (epoch as u32 & 3) | time.nanoseconds << 2)
@@ -205,35 +217,39 @@ impl Inode {
 
     /// Sets the time of the last change of the inode.
     pub fn set_ctime(&mut self, time: Timestamp) {
-        let (lo, extra) = time_words(time);
+        let has_extra = self.has_field(offset_of!(RawInode, ctime_extra));
+        let (lo, extra) = time_words(time, has_extra);
         self.raw.ctime = lo.into();
-        if self.has_field(offset_of!(RawInode, ctime_extra)) {
+        if has_extra {
             self.raw.ctime_extra = extra.into();
         }
     }
 
     /// Sets the time of the last change of the content.
     pub fn set_mtime(&mut self, time: Timestamp) {
-        let (lo, extra) = time_words(time);
+        let has_extra = self.has_field(offset_of!(RawInode, mtime_extra));
+        let (lo, extra) = time_words(time, has_extra);
         self.raw.mtime = lo.into();
-        if self.has_field(offset_of!(RawInode, mtime_extra)) {
+        if has_extra {
             self.raw.mtime_extra = extra.into();
         }
     }
 
     /// Sets the time of the last access.
     pub fn set_atime(&mut self, time: Timestamp) {
-        let (lo, extra) = time_words(time);
+        let has_extra = self.has_field(offset_of!(RawInode, atime_extra));
+        let (lo, extra) = time_words(time, has_extra);
         self.raw.atime = lo.into();
-        if self.has_field(offset_of!(RawInode, atime_extra)) {
+        if has_extra {
             self.raw.atime_extra = extra.into();
         }
     }
 
     /// Sets the time of creation, where the inode has it.
     pub fn set_crtime(&mut self, time: Timestamp) {
-        let (lo, extra) = time_words(time);
-        if self.has_field(offset_of!(RawInode, crtime_extra)) {
+        let has_extra = self.has_field(offset_of!(RawInode, crtime_extra));
+        let (lo, extra) = time_words(time, has_extra);
+        if has_extra {
             (self.raw.crtime, self.raw.crtime_extra) = (lo.into(), extra.into());
         }
     }
@@ -277,10 +293,13 @@ mod tests {
 
     #[test]
     fn times_of_four_centuries() {
-        let words = |seconds, nanoseconds| time_words(Timestamp { seconds, nanoseconds });
+        let words = |seconds, nanoseconds| time_words(Timestamp { seconds, nanoseconds }, true);
         assert_eq!(words(-0x8000_0000, 0), (0x8000_0000, 0));
         assert_eq!(words(0x8000_0000, 0), (0x8000_0000, 1));
-        assert_eq!(words(0x3_7FFF_FFFF, 999_999_999), (0x7FFF_FFFF, 999_999_999 << 2 | 3));
+        assert_eq!(words(0x3_7FFF_FFFE, 999_999_999), (0x7FFF_FFFE, 999_999_999 << 2 | 3));
+        assert_eq!(words(i64::MAX, 9), (0x7FFF_FFFF, 3));
+        let short = time_words(Timestamp { seconds: i64::MAX, nanoseconds: 9 }, false);
+        assert_eq!(short.0, 0x7FFF_FFFF);
         assert_eq!(words(-1, 5), (u32::MAX, 5 << 2));
     }
 }

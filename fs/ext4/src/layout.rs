@@ -235,9 +235,11 @@ pub const INODE_CHECKSUM_HI_OFFSET: usize = 0x82;
 pub mod inode_flags {
     /// The flags that the kernel's `FS_IOC_GETFLAGS` shows.
     pub const VISIBLE: u32 = 0x725B_DFFF;
-    /// Not to be changed, removed, renamed or linked.
+    /// The flags that `FS_IOC_SETFLAGS` may set, of those that say nothing of how the inode is stored.
+    pub const SETTABLE: u32 = 0x6203_C0FF;
+    /// Cannot be changed, renamed, linked or removed.
     pub const IMMUTABLE: u32 = 0x10;
-    /// Written at the end alone.
+    /// Can only grow.
     pub const APPEND: u32 = 0x20;
     /// Content, names or target encrypted.
     pub const ENCRYPT: u32 = 0x800;

@@ -1,7 +1,10 @@
 //! Extended attributes: in the inode, in a block of their own, in inodes of their own.
 //!
-//! Who calls it: `vnops`, and `dir` and `vnops` for the rest of inline content. Whom it calls: `xattr::area` for the entries of
-//! one place, `xattr::value`, `xattr::name`.
+//! Who calls it: `vnops`, and `dir` and `vnops` for the rest of inline content; to change them `vnops_change`, `attributes`,
+//! `namespace`. Whom it calls: `xattr::area` for the entries of one place, `xattr::value`, `xattr::name`.
+//!
+//! Reading is here, in `area` and `value`. Writing: `set` (the contract) → `place` (where an attribute goes) → `draft` (the entries of
+//! one place) · `value_inode` · `inherit` (new files) · `free` (deleted ones) · `inline` (the rest of inline content).
 //!
 //! A place is checked as a whole before any of it is handed out. Those in the inode come first, as the kernel has it.
 //! Pins: two pages (a block larger than a page while it is verified, see [`verify`]); everything else one at a time, names
@@ -9,9 +12,15 @@
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
 mod area;
+mod draft;
+mod free;
+mod inherit;
+mod inline;
 pub(crate) mod name;
+mod place;
 mod set;
 mod value;
+mod value_inode;
 
 use crate::Ext4;
 use crate::checksum::crc32c;
@@ -21,11 +30,13 @@ use crate::region::Region;
 use area::{Area, Value};
 use core::mem::offset_of;
 use core::ops::ControlFlow;
+pub(crate) use inherit::AclBytes;
 use name::Name;
+pub(crate) use place::{Stored, Wanted};
 use rumpcap_host::{Error, Result};
 use rumpcap_vfs::{Node, XattrSink};
 use rumpcap_vm::Reservation;
-pub(crate) use set::set;
+pub(crate) use set::{set, store};
 use zerocopy::{FromZeros, IntoBytes};
 
 /// Bytes of the header of a block.

@@ -12,6 +12,8 @@ use arrayvec::ArrayVec;
 
 /// Index of what `system.` stands for.
 const SYSTEM: u8 = 7;
+/// Index of what `user.` stands for.
+const USER: u8 = 1;
 /// The suffix that file content is kept under, with [`SYSTEM`].
 const INLINE_DATA: &[u8] = b"data";
 
@@ -20,7 +22,7 @@ const PREFIXES: &[(u8, &[u8])] = &[
     (2, b"system.posix_acl_access"),
     (3, b"system.posix_acl_default"),
     (8, b"system.richacl"),
-    (1, b"user."),
+    (USER, b"user."),
     (4, b"trusted."),
     (6, b"security."),
     (SYSTEM, b"system."),
@@ -40,6 +42,10 @@ pub(crate) struct Name<'a> {
 impl<'a> Name<'a> {
     /// The attribute that keeps the rest of inline content.
     pub(crate) const INLINE_DATA: Name<'static> = Name { index: SYSTEM, suffix: INLINE_DATA };
+    /// Who may do what with a file.
+    pub(crate) const ACCESS_ACL: Name<'static> = Name { index: 2, suffix: b"" };
+    /// What new files in a directory inherit.
+    pub(crate) const DEFAULT_ACL: Name<'static> = Name { index: 3, suffix: b"" };
 
     /// From a full name; `None` when no attribute can have it, or users cannot see it.
     pub(crate) fn parse(full: &'a [u8]) -> Option<Name<'a>> {
@@ -58,6 +64,11 @@ impl<'a> Name<'a> {
     /// Whether the value is an ACL in the device's form.
     pub(crate) fn is_posix_acl(&self) -> bool {
         matches!(self.index, 2 | 3)
+    }
+
+    /// Whether a user may keep anything under such a name, in files and directories.
+    pub(crate) fn is_users(&self) -> bool {
+        self.index == USER
     }
 
     /// The full name; `None` when users cannot see it.

@@ -41,15 +41,25 @@ pub(super) fn copy(
     let len = value.len() as usize;
     // For an ACL the device's form goes to the end, see `acl::convert`; otherwise that is all of it.
     let from = buf.len().checked_sub(len).ok_or_else(|| malformed_acl(owner))?;
-    let raw = buf.get_mut(from..).unwrap_or_default();
-    match value {
-        Value::Here(region) => region.read(fs, r, raw)?,
-        Value::Inode { ino, .. } => copy_from_inode(fs, r, owner, ino, raw)?,
-    }
+    copy_raw(fs, r, owner, value, buf.get_mut(from..).unwrap_or_default())?;
     if name.is_posix_acl() {
         acl::convert(buf, len).map_err(|_| malformed_acl(owner))?;
     }
     Ok(())
+}
+
+/// Copies `value` of an attribute of `owner` as it is on the device into `buf`, which is as long as it.
+pub(super) fn copy_raw(
+    fs: &Ext4,
+    r: &Reservation<'_>,
+    owner: &Node,
+    value: Value,
+    buf: &mut [u8],
+) -> Result<()> {
+    match value {
+        Value::Here(region) => region.read(fs, r, buf),
+        Value::Inode { ino, .. } => copy_from_inode(fs, r, owner, ino, buf),
+    }
 }
 
 /// Copies the whole content of the attribute inode `ino`, which must be `buf.len()` bytes, and verifies it.
