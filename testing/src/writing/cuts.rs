@@ -154,6 +154,11 @@ impl Tape {
         Ok(())
     }
 
+    /// The state that was acknowledged last.
+    pub fn durable(&self) -> usize {
+        self.acknowledged.last().map_or(0, |(_, state)| *state)
+    }
+
     /// Ends the recording.
     pub fn end(&mut self, recorder: &Recorder) {
         self.requests = recorder.take();

@@ -148,14 +148,6 @@ impl Generator {
         Handle::Path(self.regular(scene))
     }
 
-    fn len_of(scene: &Scene<'_>, file: &Handle) -> u64 {
-        let id = match file {
-            Handle::Slot(slot) => scene.model.slots()[*slot],
-            Handle::Path(path) => scene.paths.iter().find(|(there, _)| there == path).map(|(_, id)| *id),
-        };
-        id.and_then(|id| scene.model.get(id).content()).map_or(0, |content| content.len())
-    }
-
     /// A place in a file, near its end or far behind it; often on a border.
     fn offset(&mut self, len: u64) -> u64 {
         let block = self.can.block_bytes;
@@ -203,7 +195,7 @@ impl Generator {
 
     fn file_op(&mut self, scene: &Scene<'_>) -> Op {
         let file = self.file(scene);
-        let len = Self::len_of(scene, &file);
+        let len = scene.model.len_of(&file).unwrap_or(0);
         match self.random.below(20) {
             0..11 => {
                 let (offset, len, seed) = (self.offset(len), self.len(), self.random.next());

@@ -3,6 +3,7 @@
 //! Who calls it: [`crate::writing::Run`]; the rules of the operations are in `apply`. A copy shares all that is not changed, so that a state can be
 //! kept for each operation.
 
+use super::operation::Handle;
 use crate::writing::Sparse;
 use rumpcap::{FileKind, Timestamp};
 use std::collections::BTreeMap;
@@ -132,6 +133,15 @@ impl Model {
     /// The inodes.
     pub fn inodes(&self) -> impl Iterator<Item = (InodeId, &Inode)> {
         self.inodes.iter().map(|(id, inode)| (*id, &**inode))
+    }
+
+    /// The length of a regular file.
+    pub fn len_of(&self, file: &Handle) -> Option<u64> {
+        let id = match file {
+            Handle::Slot(slot) => self.slots[*slot],
+            Handle::Path(path) => self.paths().into_iter().find(|(there, _)| there == path).map(|(_, id)| id),
+        };
+        Some(self.find(id?)?.content()?.len())
     }
 
     /// Pages of content in all files.

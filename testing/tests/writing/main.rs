@@ -1,5 +1,7 @@
 //! The proof of writing: the model against the host's file system, the library against the model, after every kind of end.
 
+mod faults;
+mod full;
 mod host;
 mod power;
 mod sequences;
