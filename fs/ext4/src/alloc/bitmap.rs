@@ -93,6 +93,7 @@ pub(super) fn bytes_of(bits: &Range<u32>) -> Range<usize> {
 }
 
 #[cfg(test)]
+#[allow(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
