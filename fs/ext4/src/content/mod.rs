@@ -75,3 +75,6 @@ impl Handle<'_> {
         inode.set_ctime(self.now);
     }
 }
+
+#[cfg(test)]
+mod tests;
