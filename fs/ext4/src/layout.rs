@@ -237,9 +237,9 @@ pub mod inode_flags {
     pub const VISIBLE: u32 = 0x725B_DFFF;
     /// The flags that `FS_IOC_SETFLAGS` may set, of those that say nothing of how the inode is stored.
     pub const SETTABLE: u32 = 0x6203_C0FF;
-    /// Cannot be changed, renamed, linked or removed.
+    /// Not to be changed, removed, renamed or linked.
     pub const IMMUTABLE: u32 = 0x10;
-    /// Can only grow.
+    /// Written at the end alone.
     pub const APPEND: u32 = 0x20;
     /// Content, names or target encrypted.
     pub const ENCRYPT: u32 = 0x800;

@@ -12,7 +12,6 @@
 #![allow(clippy::arithmetic_side_effects)]
 
 use crate::Ext4;
-use crate::alloc::Use;
 use crate::checksum::crc32c;
 use crate::inode_edit::Inode;
 use crate::layout::{RawInode, inode_flags};
@@ -164,11 +163,12 @@ impl Handle<'_> {
 
     /// Frees a step's worth of blocks of a value's inode, from its end; gives whether none is left. Puts the inode.
     pub(super) fn shrink_value(&mut self, inode: &mut Inode) -> Result<bool> {
-        let blocks = inode.size_bytes().div_ceil(u64::from(self.fs.sb.block_size));
-        let left = self.unmap_blocks(inode, 0..blocks, Use::Metadata)?;
-        inode.set_size_bytes(left << self.fs.sb.block_log);
+        let is_empty = self.unmap_all(inode)?;
+        if is_empty {
+            inode.set_size_bytes(0);
+        }
         self.put_inode(inode)?;
-        Ok(left == 0)
+        Ok(is_empty)
     }
 
     /// Frees a value's inode that has no blocks and is no orphan.
