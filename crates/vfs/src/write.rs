@@ -121,17 +121,19 @@ impl Mount {
 
     /// Writes a part of a page, or all of it, through the page.
     fn write_in_page(&self, change: &Changing<'_>, node: &Node, piece: &Piece<'_>) -> Result<Written> {
-        let is_inline = matches!(self.fs.map(change, node, piece.offset)?, Extent::Inline);
-        let vnode = if is_inline { None } else { self.vnode_to_write(node) };
-        let Some(vnode) = vnode else { return self.write_past(change, piece) };
+        let Some(vnode) = self.vnode_to_write(node) else { return self.write_past(change, piece) };
         vnode.will_be_written();
         let index = PageIndex::of(piece.offset);
         let blank = Blank { is_used: Cell::new(false) };
         let is_whole = piece.data.len() == PAGE_SIZE && change.fs.block_bytes() == PAGE_SIZE as u64;
-        let page = if is_whole {
-            self.vfs.vm.page(change, vnode.object(), index, 0, &blank)?
-        } else {
-            self.data_page(change, node, &vnode, index, 0)?.0
+        let page = match self.vfs.vm.resident_page(change, vnode.object(), index) {
+            Some(page) => page,
+            // WT-4.
+            None if matches!(self.fs.map(change, node, piece.offset)?, Extent::Inline) => {
+                return self.write_past(change, piece);
+            }
+            None if is_whole => self.vfs.vm.page(change, vnode.object(), index, 0, &blank)?,
+            None => self.data_page(change, node, &vnode, index, 0)?.0,
         };
         let mut page = Some(page);
         let written =
