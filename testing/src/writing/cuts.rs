@@ -154,6 +154,27 @@ impl Tape {
         Ok(())
     }
 
+    /// Notes an operation that another process applied.
+    pub fn note(&mut self, op: &Op, is_done: bool) {
+        let mut next = self.model().clone();
+        if is_done {
+            next.apply(op, None);
+        }
+        self.states.push(next);
+        self.ops.push(op.clone());
+        if op.is_sync() && is_done {
+            self.acknowledged.push((0, self.states.len() - 1));
+        }
+    }
+
+    /// Notes one that another process may have begun.
+    pub fn note_begun(&mut self, op: &Op) {
+        let mut next = self.model().clone();
+        next.apply(op, None);
+        self.states.push(next);
+        self.ops.push(op.clone());
+    }
+
     /// The state that was acknowledged last.
     pub fn durable(&self) -> usize {
         self.acknowledged.last().map_or(0, |(_, state)| *state)

@@ -34,6 +34,8 @@ pub struct Generator {
     can: Capabilities,
     /// Files keep small, and there are more syncs: for power cuts.
     pub small: bool,
+    /// Others work on the same mount: it is neither unmounted nor synced.
+    pub shared: bool,
 }
 
 /// What the generator chooses from.
@@ -52,7 +54,7 @@ impl Scene<'_> {
 impl Generator {
     /// A generator that asks for what a file system can do.
     pub fn new(seed: u64, can: Capabilities) -> Generator {
-        Generator { random: Random::new(seed), can, small: false }
+        Generator { random: Random::new(seed), can, small: false, shared: false }
     }
 
     /// The next operation for what `model` holds.
@@ -65,7 +67,8 @@ impl Generator {
             return Op::Unlink { path: self.non_directory(&scene) };
         }
         let sync_weight = if self.small { 12 } else { 2 };
-        match self.random.below(100 + sync_weight) {
+        let choices = if self.shared { 98 } else { 100 + sync_weight };
+        match self.random.below(choices) {
             0..34 => self.file_op(&scene),
             34..52 => self.make(&scene),
             52..64 => self.remove(&scene),
@@ -77,6 +80,11 @@ impl Generator {
             _ if self.random.one_in(2) => Op::Sync,
             _ => Op::Fsync { file: self.file(&scene) },
         }
+    }
+
+    /// Now and then: for those who share a mount, and sync it themselves.
+    pub fn is_time_to_sync(&mut self) -> bool {
+        self.random.one_in(40)
     }
 
     fn make_room(&mut self, scene: &Scene<'_>) -> Op {

@@ -34,6 +34,8 @@ pub struct LibraryTarget {
     time: Timestamp,
     slots: [Option<File>; SLOTS],
     mount: Option<Mount>,
+    /// Stands before every path.
+    top: String,
 }
 
 impl LibraryTarget {
@@ -43,9 +45,27 @@ impl LibraryTarget {
     /// Those of boot and mount; `ReadOnly` where it cannot be written.
     pub fn new(device: Arc<dyn BlockDevice>, limit: Limit, data: DataMode) -> Result<LibraryTarget> {
         let (time, slots) = (FIRST_MOUNT, Default::default());
-        let mut target = LibraryTarget { device, limit, data, time, slots, mount: None };
+        let mut target = LibraryTarget { device, limit, data, time, slots, mount: None, top: String::new() };
         target.mount_now()?;
         Ok(target)
+    }
+
+    /// Works in directory `top` of a mount that others work in too. It must not be asked to remount.
+    pub fn within(mount: &Mount, device: Arc<dyn BlockDevice>, top: &str) -> LibraryTarget {
+        let (time, slots, mount) = (FIRST_MOUNT, Default::default(), Some(mount.clone()));
+        LibraryTarget {
+            device,
+            limit: None,
+            data: DataMode::Ordered,
+            time,
+            slots,
+            mount,
+            top: top.to_owned(),
+        }
+    }
+
+    fn path(&self, path: &str) -> String {
+        format!("{}{path}", self.top)
     }
 
     fn mount_now(&mut self) -> Result<()> {
@@ -92,7 +112,7 @@ impl LibraryTarget {
     fn with<T>(&self, file: &Handle, act: impl FnOnce(&File) -> Result<T>) -> Result<T> {
         match file {
             Handle::Slot(slot) => act(self.slots[*slot].as_ref().expect("the model knows what is open")),
-            Handle::Path(path) => act(&self.mount().open(path)?),
+            Handle::Path(path) => act(&self.mount().open(self.path(path))?),
         }
     }
 
@@ -117,7 +137,7 @@ impl LibraryTarget {
             Op::Fsync { file } => self.with(file, File::sync)?,
             Op::Open { path, slot } => {
                 self.slots[*slot] = None;
-                self.slots[*slot] = Some(self.mount().open(path)?);
+                self.slots[*slot] = Some(self.mount().open(self.path(path))?);
             }
             Op::Close { slot } => self.slots[*slot] = None,
             Op::Sync => self.mount().sync()?,
@@ -135,28 +155,30 @@ impl LibraryTarget {
         let mount = self.mount();
         match op {
             Op::Create { path, mode, uid, gid } => {
-                mount.create(path, &Owner { mode: *mode, uid: *uid, gid: *gid }).map(drop)
+                mount.create(self.path(path), &Owner { mode: *mode, uid: *uid, gid: *gid }).map(drop)
             }
             Op::MakeDir { path, mode, uid, gid } => {
-                mount.create_dir(path, &Owner { mode: *mode, uid: *uid, gid: *gid }).map(drop)
+                mount.create_dir(self.path(path), &Owner { mode: *mode, uid: *uid, gid: *gid }).map(drop)
             }
             Op::MakeNode { path, kind, rdev, mode } => {
-                mount.create_node(path, *kind, *rdev, &Owner::with_mode(*mode)).map(drop)
+                mount.create_node(self.path(path), *kind, *rdev, &Owner::with_mode(*mode)).map(drop)
             }
-            Op::Symlink { path, target } => mount.symlink(target, path, &Owner::default()).map(drop),
-            Op::Link { existing, new } => mount.hard_link(existing, new).map(drop),
-            Op::Unlink { path } => mount.remove_file(path),
-            Op::RemoveDir { path } => mount.remove_dir(path),
-            Op::Rename { from, to, how } => mount.rename(from, to, *how),
+            Op::Symlink { path, target } => {
+                mount.symlink(target, self.path(path), &Owner::default()).map(drop)
+            }
+            Op::Link { existing, new } => mount.hard_link(self.path(existing), self.path(new)).map(drop),
+            Op::Unlink { path } => mount.remove_file(self.path(path)),
+            Op::RemoveDir { path } => mount.remove_dir(self.path(path)),
+            Op::Rename { from, to, how } => mount.rename(self.path(from), self.path(to), *how),
             Op::Crowd { dir, count, name_len } => crowd_names(dir, *count, *name_len).try_for_each(|name| {
-                match mount.create(name, &Owner::with_mode(0o600)) {
+                match mount.create(self.path(&name), &Owner::with_mode(0o600)) {
                     Ok(_) | Err(Error::Exists) => Ok(()),
                     Err(error) => Err(error),
                 }
             }),
             Op::Thin { dir, count, name_len, step } => crowd_names(dir, *count, *name_len)
                 .step_by(*step)
-                .try_for_each(|name| match mount.remove_file(name) {
+                .try_for_each(|name| match mount.remove_file(self.path(&name)) {
                     Ok(()) | Err(Error::NotFound | Error::IsADirectory) => Ok(()),
                     Err(error) => Err(error),
                 }),
@@ -166,7 +188,7 @@ impl LibraryTarget {
 
     fn do_attribute(&self, op: &Op) -> Result<()> {
         let mount = self.mount();
-        let set = |path: &str, set: SetAttributes| mount.set_attributes(path, &set).map(drop);
+        let set = |path: &str, set: SetAttributes| mount.set_attributes(self.path(path), &set).map(drop);
         match op {
             Op::SetMode { path, mode } => {
                 set(path, SetAttributes { mode: Some(*mode), ..SetAttributes::default() })
@@ -179,11 +201,11 @@ impl LibraryTarget {
                 set(path, SetAttributes { atime, mtime, ..SetAttributes::default() })
             }
             Op::SetXattr { path, name, len, seed, how } => {
-                let ino = mount.symlink_metadata(path)?.ino();
+                let ino = mount.symlink_metadata(self.path(path))?.ino();
                 mount.set_xattr_ino(ino, name.as_bytes(), &data(*seed, *len), *how)
             }
             Op::RemoveXattr { path, name } => {
-                mount.remove_xattr_ino(mount.symlink_metadata(path)?.ino(), name.as_bytes())
+                mount.remove_xattr_ino(mount.symlink_metadata(self.path(path))?.ino(), name.as_bytes())
             }
             _ => unreachable!("all other operations are above"),
         }

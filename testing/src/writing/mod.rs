@@ -28,7 +28,7 @@ pub use compare::{Compared, compare};
 pub use content::Sparse;
 pub use generator::{Capabilities, Generator};
 pub use host::HostTarget;
-pub use library::{LibraryTarget, Limit, first_model, mount_options};
+pub use library::{FIRST_MOUNT, LibraryTarget, Limit, first_model, mount_options};
 pub use model::{Inode, InodeId, Kind, Model, SLOTS};
 pub use operation::{Handle, Op, data};
 pub use recorder::{Recorder, Request};

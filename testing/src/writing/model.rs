@@ -99,6 +99,15 @@ impl Model {
         model
     }
 
+    /// An empty directory, made with `mode`, as the root of what is in it.
+    pub fn directory(now: Option<Timestamp>, mode: u32) -> Model {
+        let mut model = Model { inodes: BTreeMap::new(), next: 0, slots: [None; SLOTS], now };
+        let kind = Kind::Directory { entries: BTreeMap::new(), parent: ROOT };
+        let (atime, mtime, ctime, xattrs) = (now, now, now, BTreeMap::new());
+        model.add(Inode { kind, mode, uid: 0, gid: 0, nlink: 2, atime, mtime, ctime, xattrs });
+        model
+    }
+
     /// An inode.
     ///
     /// # Panics

@@ -1,7 +1,7 @@
 //! What the proofs share: attempts that end in words, the judges, and a failure made small.
 
 use rumpcap::DataMode;
-use rumpcap::block::MemoryDevice;
+use rumpcap::block::{MemoryDevice, OpenOptions};
 use rumpcap_testing::loop_mount;
 use rumpcap_testing::oracle;
 use rumpcap_testing::tools::{command, output};
@@ -140,4 +140,9 @@ pub fn require(case: &Case, plan: &Plan) -> Run {
         ops.len(),
         of_that.unwrap_or_else(|| "nothing now".to_owned())
     )
+}
+
+/// To open an image for writing.
+pub fn writable() -> OpenOptions {
+    OpenOptions { write: true, ..OpenOptions::default() }
 }
