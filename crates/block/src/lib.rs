@@ -32,5 +32,6 @@ pub use fault::{Effect, Fault, FaultInjector, Operation, Recurring, TORN_READ_FI
 pub use file::FileDevice;
 pub use memory::MemoryDevice;
 pub use overlay::Overlay;
+pub use rumpcap_host::file::OpenOptions;
 pub use slice::Slice;
 pub use vectors::{MAX_PIECES, ReadCursor};

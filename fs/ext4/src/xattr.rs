@@ -19,6 +19,8 @@ mod inline;
 pub(crate) mod name;
 mod place;
 mod set;
+#[cfg(test)]
+mod tests;
 mod value;
 mod value_inode;
 

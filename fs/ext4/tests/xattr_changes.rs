@@ -206,6 +206,7 @@ fn random(kinds: &[&[&str]], max_len: u64) {
     for (seed, arguments) in (1..).zip(kinds) {
         let image = image(arguments, "16M");
         let mounted = mount(&image);
+        let free = free(&mounted);
         let inodes = FILES.iter().map(|name| walk(&mounted, name).attributes.ino.0).collect();
         let dice = Dice(0x9E37_79B9_7F4A_7C15 ^ seed);
         let mut run =
@@ -217,7 +218,7 @@ fn random(kinds: &[&[&str]], max_len: u64) {
         assert!(run.model.values().map(BTreeMap::len).sum::<usize>() > 20, "{arguments:?}");
         unmount(&run.mounted);
         compare(&image, &run, arguments);
-        remove_all(&image, &run, arguments);
+        assert_eq!(remove_all(&image, &run, arguments), free, "{arguments:?}");
     }
 }
 
@@ -230,8 +231,14 @@ fn compare(image: &Image, run: &Run<'_>, arguments: &[&str]) {
     }
 }
 
-/// Nothing is left of attributes that are removed.
-fn remove_all(image: &Image, run: &Run<'_>, arguments: &[&str]) {
+/// Free blocks and inodes.
+fn free(mounted: &Mounted) -> (u64, u64) {
+    let stat = mounted.fs.stat_fs(&mounted.reserve()).unwrap();
+    (stat.blocks_free, stat.inodes_free)
+}
+
+/// Nothing is left of attributes that are removed; gives what is free then.
+fn remove_all(image: &Image, run: &Run<'_>, arguments: &[&str]) -> (u64, u64) {
     let mounted = mount(image);
     for (&ino, attributes) in &run.model {
         for name in attributes.keys() {
@@ -239,10 +246,12 @@ fn remove_all(image: &Image, run: &Run<'_>, arguments: &[&str]) {
         }
         assert_eq!(all(&mounted, ino), Attributes::new());
     }
+    let free = free(&mounted);
     unmount(&mounted);
     check(image, &format!("{arguments:?}: removed"));
     let stat = image.debugfs(&["stats".to_owned(), "stat f0".to_owned()]);
     assert!(stat.contains("File ACL: 0"), "{stat}");
+    free
 }
 
 #[test]
@@ -322,46 +331,58 @@ fn a_full_device_changes_nothing() {
     for arguments in [
         &["-t", "ext4", "-b", "1024", "-m", "0", "-O", "^has_journal"][..],
         &["-t", "ext2", "-b", "1024", "-I", "128", "-m", "0"],
+        &["-t", "ext4", "-b", "1024", "-m", "0", "-O", "ea_inode,^has_journal"],
     ] {
         let image = image(arguments, "1M");
-        let free = image.mount().fs.stat_fs(&image.mount().reserve()).unwrap().blocks_free;
-        let filler = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(filler.path(), noise(1, (free as usize - 12) * 1024)).unwrap();
-        image.debugfs(&[format!("write {} filler", filler.path().display())]);
+        // Room for a first step of a large value, and not for all of it.
+        leave_free(&image, "filler", 18);
         let mounted = mount(&image);
         let inodes: Vec<u64> = FILES.iter().map(|file| ino(&mounted, file)).collect();
-        let free = || mounted.fs.stat_fs(&mounted.reserve()).unwrap().blocks_free;
-        let mut refused = 0;
-        while free() > 0 {
-            // As many small files as it takes blocks.
-            let left = free();
-            for &ino in &inodes {
-                let _ = set(&mounted, ino, b"user.block", Some(&noise(ino, 700)), SetXattr::Any);
-            }
-            if free() == left {
-                break;
-            }
-        }
-        let eaten = mounted.fs.stat_fs(&mounted.reserve()).unwrap();
+        let before = free(&mounted);
         for &ino in &inodes {
-            let before = all(&mounted, ino);
-            let node = mounted.node(ino).unwrap();
-            for (name, len) in [(&b"user.block"[..], 1000), (b"user.more", 900), (b"trusted.large", 20_000)] {
-                let done = set(&mounted, ino, name, Some(&noise(3, len)), SetXattr::Any);
-                match done {
-                    Err(Error::NoSpace { .. }) => refused += 1,
-                    done => assert!(name == b"user.block" && done.is_ok(), "{done:?}"),
-                }
-            }
-            let after = all(&mounted, ino);
-            assert!(after.len() == before.len(), "{:?}", after.keys());
-            assert_eq!(mounted.node(ino).unwrap().attributes.blocks_512, node.attributes.blocks_512);
+            let done = set(&mounted, ino, b"trusted.large", Some(&noise(3, 20_000)), SetXattr::Any);
+            assert!(matches!(done, Err(Error::NoSpace { .. })), "{done:?}");
+            assert_eq!((all(&mounted, ino), free(&mounted)), (Attributes::new(), before));
         }
-        assert!(refused >= 14, "{refused}");
-        assert_eq!(mounted.fs.stat_fs(&mounted.reserve()).unwrap().blocks_free, eaten.blocks_free);
+        unmount(&mounted);
+        check(&image, "not large enough");
+        leave_free(&image, "more", 3);
+        let mounted = mount(&image);
+        for (n, &ino) in inodes.iter().enumerate() {
+            let before = free(&mounted);
+            let done = set(&mounted, ino, b"user.block", Some(&noise(ino, 700)), SetXattr::Any);
+            let expected = if n < 3 { Ok(before.0 - 1) } else { Err(Error::NoSpace { what: "blocks" }) };
+            assert_eq!(done.map(|_| free(&mounted).0), expected, "{n}");
+            assert_eq!(all(&mounted, ino).len(), usize::from(n < 3));
+            // What has its place already can be changed.
+            let again = set(&mounted, ino, b"user.block", Some(&noise(ino, 650)), SetXattr::Replace);
+            assert_eq!(again.is_ok(), n < 3);
+        }
+        assert_eq!(free(&mounted).0, 0);
         unmount(&mounted);
         check(&image, "full");
     }
+}
+
+/// Fills a device of blocks of 1 KiB.
+fn leave_free(image: &Image, name: &str, blocks: u64) {
+    let len = free(&image.mount()).0 - blocks;
+    let filler = tempfile::NamedTempFile::new().unwrap();
+    // With its map, where it has one.
+    for len in [len, len - len.div_ceil(256) - 1] {
+        std::fs::write(filler.path(), noise(1, len as usize * 1024)).unwrap();
+        image.debugfs(&[format!("rm {name}"), format!("write {} {name}", filler.path().display())]);
+        let left = free(&image.mount()).0;
+        if left >= blocks {
+            let rest = noise(2, (left - blocks) as usize * 1024);
+            for (n, block) in rest.chunks(1024).enumerate() {
+                std::fs::write(filler.path(), block).unwrap();
+                image.debugfs(&[format!("write {} {name}{n}", filler.path().display())]);
+            }
+            break;
+        }
+    }
+    assert_eq!(free(&image.mount()).0, blocks);
 }
 
 #[test]
@@ -625,4 +646,48 @@ fn damage_gives_errors() {
         }
     }
     assert!(errors > 100, "{errors}");
+}
+
+/// Values in inodes that the kernel has several entries refer to, and blocks of such entries that several inodes share.
+#[test]
+fn shared_values_are_counted() {
+    if !have_tools() {
+        return;
+    }
+    for arguments in [
+        &["-t", "ext4", "-b", "1024", "-I", "128", "-O", "ea_inode"][..],
+        &["-t", "ext4", "-b", "4096", "-O", "ea_inode"],
+    ] {
+        let image = image(arguments, "16M");
+        let before = free(&image.mount());
+        let Some(kernel) = KernelMount::new(&image) else { return };
+        let shared = noise(5, 30_000);
+        for file in &FILES[..4] {
+            xattr::set(kernel.path().join(file), "user.shared", &shared).unwrap();
+        }
+        drop(kernel);
+        assert_eq!(before.1 - free(&image.mount()).1, 1, "the kernel shares the value");
+        let mounted = mount(&image);
+        let inodes: Vec<u64> = FILES.iter().map(|file| ino(&mounted, file)).collect();
+        set(&mounted, inodes[0], b"user.shared", Some(&shared[..20_000]), SetXattr::Replace).unwrap();
+        set(&mounted, inodes[1], b"user.shared", None, SetXattr::Any).unwrap();
+        set(&mounted, inodes[2], b"user.other", Some(&shared[..200]), SetXattr::Create).unwrap();
+        unmount(&mounted);
+        check(&image, "shared values");
+        let kernel = KernelMount::new(&image).unwrap();
+        let value = |file: &str, name: &str| xattr::get(kernel.path().join(file), name).unwrap();
+        assert_eq!(value("f0", "user.shared"), Some(shared[..20_000].to_vec()));
+        assert_eq!(value("f1", "user.shared"), None);
+        assert_eq!(value("f2", "user.shared"), Some(shared.clone()));
+        assert_eq!(value("f3", "user.shared"), Some(shared.clone()));
+        drop(kernel);
+        let mounted = mount(&image);
+        for file in [0, 2, 3] {
+            set(&mounted, inodes[file], b"user.shared", None, SetXattr::Any).unwrap();
+        }
+        set(&mounted, inodes[2], b"user.other", None, SetXattr::Any).unwrap();
+        unmount(&mounted);
+        check(&image, "no shared values");
+        assert_eq!(free(&image.mount()), before);
+    }
 }

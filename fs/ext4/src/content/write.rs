@@ -67,10 +67,8 @@ fn write_mapped(
         h.put_inode(inode)?;
     }
     let node = h.node(inode)?;
-    store(Placed {
-        offset: mapped.first << log,
-        len_bytes: (mapped.count as usize) << log,
-        is_new: mapped.is_new,
-    })?;
-    Ok(Written { len_bytes: (stop - offset) as usize, node })
+    let within = offset - (first << log);
+    let len_bytes = (stop - offset) as usize;
+    store(Placed { offset: (mapped.first << log) + within, len_bytes, is_new: mapped.is_new })?;
+    Ok(Written { len_bytes, node })
 }

@@ -154,7 +154,7 @@ impl Handle<'_> {
         let count = budget.take(&self.fs.sb, blocks.first, blocks.len);
         if count > 0 {
             let first = blocks.first.saturating_add(blocks.len - u64::from(count));
-            self.free_blocks(first, count.into(), of)?;
+            self.free_blocks(first, u64::from(count), of)?;
             inode.add_blocks(&self.fs.sb, -i64::from(count))?;
         }
         Ok(wanted.end - u64::from(count))

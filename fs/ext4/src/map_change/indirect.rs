@@ -313,7 +313,7 @@ impl Handle<'_> {
             if count == 0 {
                 break;
             }
-            self.free_blocks(first + run - u64::from(count), count.into(), of)?;
+            self.free_blocks(first + run - u64::from(count), u64::from(count), of)?;
             inode.add_blocks(&self.fs.sb, -i64::from(count))?;
             kept -= count as usize;
         }

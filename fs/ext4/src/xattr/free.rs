@@ -27,6 +27,7 @@ impl Handle<'_> {
             && let Some(entry) = with_value_inode(&inside)
         {
             if self.free_value(&node, entry.value_inode())? {
+                self.charge(inode, Some(entry), None)?;
                 remove(&mut inside, &entry);
                 self.store_inside(inode, Some(inside))?;
             }
@@ -37,6 +38,7 @@ impl Handle<'_> {
             && let Some(entry) = with_value_inode(&outside.draft)
         {
             if self.free_value(&node, entry.value_inode())? {
+                self.charge(inode, Some(entry), None)?;
                 remove(&mut outside.draft, &entry);
                 let is_last = outside.draft.is_empty();
                 self.store_outside(inode, &mut outside, None)?;
@@ -45,6 +47,7 @@ impl Handle<'_> {
             }
             return Ok(false);
         }
+        outside.draft.entries().try_for_each(|entry| self.charge(inode, Some(entry), None))?;
         self.give_up_block(inode, &outside)?;
         self.put_inode(inode)?;
         Ok(true)

@@ -216,7 +216,12 @@ impl Handle<'_> {
     }
 
     /// Counts what values in inodes take (PL-3).
-    fn charge(&self, inode: &mut Inode, old: Option<Entry>, new: Option<Content<'_>>) -> Result<()> {
+    pub(super) fn charge(
+        &self,
+        inode: &mut Inode,
+        old: Option<Entry>,
+        new: Option<Content<'_>>,
+    ) -> Result<()> {
         let sb = &self.fs.sb;
         let cluster_bytes = u64::from(sb.block_size) << sb.cluster_log;
         let blocks = |len: u32| (u64::from(len).div_ceil(cluster_bytes) << sb.cluster_log) as i64;

@@ -198,3 +198,34 @@ fn the_file_systems_own_blocks_and_free_ones_cannot_be_freed() {
         }
     }
 }
+
+#[test]
+#[ignore]
+fn speed() {
+    for kind in [("-t ext4 -b 4096", "4G"), ("-t ext2 -b 4096", "4G")] {
+        let image = Image::make(kind).unwrap();
+        let mounted = image.mount();
+        let t = std::time::Instant::now();
+        let n = 20_000u32;
+        for _ in 0..n {
+            mounted.change(|h| h.allocate_inode(InodeNo(2), FileKind::Regular)).unwrap();
+        }
+        println!("inode {:?}", t.elapsed() / n);
+        let t = std::time::Instant::now();
+        let mut v = vec![];
+        for _ in 0..n {
+            v.push(mounted.change(|h| h.allocate_blocks(0, 1)).unwrap());
+        }
+        println!("block {:?}", t.elapsed() / n);
+        let t = std::time::Instant::now();
+        for b in &v {
+            mounted.change(|h| h.free_blocks(b.first, 1, Use::Content)).unwrap();
+        }
+        println!("free {:?}", t.elapsed() / n);
+        let t = std::time::Instant::now();
+        for _ in 0..2000 {
+            mounted.change(|h| h.allocate_inode(InodeNo(2), FileKind::Directory)).unwrap();
+        }
+        println!("dir {:?}", t.elapsed() / 2000);
+    }
+}

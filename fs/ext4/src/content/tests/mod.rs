@@ -111,8 +111,7 @@ impl Mounted {
         self.zero(ino, range.start..range.start.next_multiple_of(block).min(range.end));
         self.zero(ino, (range.end / block * block).max(range.start)..range.end);
         loop {
-            let step =
-                Change::punch(&self.fs, &self.vm.reserve(crate::MAX_PINS), ino, range.clone(), NOW)?;
+            let step = Change::punch(&self.fs, &self.vm.reserve(crate::MAX_PINS), ino, range.clone(), NOW)?;
             assert_eq!(step.node.attributes.size_bytes, size);
             if step.is_done {
                 return Ok(());

@@ -90,7 +90,9 @@ impl World {
                         mounted.set_size(ino, 0).unwrap();
                         self.files[at].set_size(0);
                     }
-                    Err(error) => assert!(!self.kind.has_extents && before == free_blocks(&mounted.fs), "{error:?}"),
+                    Err(error) => {
+                        assert!(!self.kind.has_extents && before == free_blocks(&mounted.fs), "{error:?}")
+                    }
                 }
             }
         }
