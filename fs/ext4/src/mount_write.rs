@@ -31,13 +31,12 @@ const READ_ONLY: &[(Word, u32, &str)] = &[
     (Word::RoCompat, 0x200, "bigalloc"),
     (Word::RoCompat, 0x800, "replica"),
     (Word::RoCompat, 0x1000, "read-only"),
-    (Word::RoCompat, 0x2000, "project"),
     (Word::RoCompat, 0x4000, "shared_blocks"),
     (Word::Compat, 0x100, "snapshot_bitmap"),
 ];
 
 /// `s_ro_compat` bits that have a name here.
-const RO_COMPAT_KNOWN: u32 = 0x1 | 0x2 | 0x8 | 0x10 | 0x20 | 0x40 | 0x400 | 0x8000 | 0x1_0000;
+const RO_COMPAT_KNOWN: u32 = 0x1 | 0x2 | 0x8 | 0x10 | 0x20 | 0x40 | 0x400 | 0x2000 | 0x8000 | 0x1_0000;
 
 enum Word {
     Compat,
