@@ -39,7 +39,7 @@ use rumpcap_vfs::{DirCookie, DirEntry, DirSink, FileKind, InodeNo, Node};
 use rumpcap_vm::{PAGE_SHIFT, Reservation};
 
 /// Longest name in bytes.
-const NAME_MAX: usize = 255;
+pub(crate) const NAME_MAX: usize = 255;
 /// Directories have at most so many blocks: the tree's pointers and the extents' have 32 bits.
 const BLOCKS_MAX: u64 = 1 << 32;
 
@@ -131,7 +131,7 @@ pub(crate) fn lookup(fs: &Ext4, r: &Reservation<'_>, node: &Node, name: &[u8]) -
 }
 
 impl<'a, 'v> Dir<'a, 'v> {
-    fn open(fs: &'a Ext4, r: &'a Reservation<'v>, node: &'a Node) -> Result<Dir<'a, 'v>> {
+    pub(crate) fn open(fs: &'a Ext4, r: &'a Reservation<'v>, node: &'a Node) -> Result<Dir<'a, 'v>> {
         if node.kind() != FileKind::Directory {
             return Err(Error::NotADirectory);
         }
@@ -157,7 +157,7 @@ impl<'a, 'v> Dir<'a, 'v> {
         Error::Corrupt { what, at: self.node.attributes.ino.0 }
     }
 
-    fn is_encrypted(&self) -> bool {
+    pub(crate) fn is_encrypted(&self) -> bool {
         self.node.has_flag(inode_flags::ENCRYPT)
     }
 
@@ -168,11 +168,32 @@ impl<'a, 'v> Dir<'a, 'v> {
             && !self.node.is_inline()
     }
 
-    fn wanted<'n>(&self, name: &'n [u8]) -> Result<Wanted<'n>> {
+    pub(crate) fn wanted<'n>(&self, name: &'n [u8]) -> Result<Wanted<'n>> {
         if !(self.fs.sb.features.has_casefold() && self.node.has_flag(inode_flags::CASEFOLD)) {
             return Ok(Wanted::exactly(name));
         }
         Wanted::folded(name, self.fs.sb.encoding, self.fs.sb.encoding_flags)
+    }
+
+    /// Whether it has no entries but `.` and `..`.
+    ///
+    /// # Errors
+    /// `Corrupt`, `Checksum`, `Io`.
+    pub(crate) fn is_empty(&self) -> Result<bool> {
+        let mut is_empty = true;
+        let mut visit = |_: u64, entry: Entry<'_>| match is_dot(entry.name) {
+            true => ControlFlow::Continue(()),
+            false => {
+                is_empty = false;
+                ControlFlow::Break(())
+            }
+        };
+        if self.node.is_inline() {
+            inline::scan(self, 0, &mut visit)?;
+        } else {
+            self.scan(0, self.blocks, &mut visit)?;
+        }
+        Ok(is_empty)
     }
 
     /// Looks at all entries of the first `blocks` blocks, or of the inode.
@@ -227,7 +248,7 @@ impl<'a, 'v> Dir<'a, 'v> {
     }
 
     /// Pages behind that of block `physical` which hold blocks before `end`.
-    fn pages_behind(&self, physical: u64, end: u64) -> u32 {
+    pub(crate) fn pages_behind(&self, physical: u64, end: u64) -> u32 {
         let log = self.fs.sb.block_log;
         let page = (physical << log) >> PAGE_SHIFT;
         let last = (end << log).saturating_sub(1) >> PAGE_SHIFT;
@@ -240,6 +261,6 @@ impl<'a, 'v> Dir<'a, 'v> {
     }
 }
 
-fn is_dot(name: &[u8]) -> bool {
+pub(crate) fn is_dot(name: &[u8]) -> bool {
     name == b"." || name == b".."
 }

@@ -128,6 +128,8 @@ has! {
     has_huge_file: ro_compat & 0x8;
     /// Descriptors with crc16 checksums.
     has_gdt_csum: ro_compat & 0x10;
+    /// Directories may have more links than can be counted.
+    has_dir_nlink: ro_compat & 0x20;
     /// Inodes of more than 128 bytes with fixed fields there.
     has_extra_isize: ro_compat & 0x40;
     /// Allocation in clusters of blocks.

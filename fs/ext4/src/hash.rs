@@ -10,6 +10,8 @@
 //! this is two thirds with half the state); D. Wheeler, R. Needham, "TEA, a Tiny Encryption Algorithm" (1994).
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
+use crate::SuperBlock;
+
 /// Which function a tree uses, as its root says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum HashVersion {
@@ -48,9 +50,24 @@ impl HashVersion {
             _ => None,
         }
     }
+
+    /// The version as a tree's root has it.
+    pub(crate) fn raw(self) -> u8 {
+        match self {
+            HashVersion::Legacy => 0,
+            HashVersion::HalfMd4 => 1,
+            HashVersion::Tea => 2,
+        }
+    }
 }
 
 impl NameHasher {
+    /// That of a tree of `version` in a file system.
+    pub(crate) fn of(sb: &SuperBlock, version: HashVersion) -> NameHasher {
+        let sign = if sb.hash_unsigned { CharSign::Unsigned } else { CharSign::Signed };
+        NameHasher { version, sign, seed: sb.hash_seed }
+    }
+
     /// The hash of `name`, its low bit 0.
     pub(crate) fn hash(&self, name: &[u8]) -> u32 {
         let hash = match self.version {

@@ -1,6 +1,6 @@
 //! Lookup in an indexed directory: from the hash of a name to the leaf that must hold it.
 //!
-//! Who calls it: `dir::lookup`. Whom it calls: `hash`, `dir` for blocks and their entries, `map` for where they are.
+//! Who calls it: `dir::lookup`; `dir_change` for the way to a leaf. Whom it calls: `hash`, `dir` for blocks and their entries, `map` for where they are.
 //!
 //! The tree has a root, up to two levels of nodes between it and the leaves (one without `large_dir`), and leaves,
 //! which are ordinary directory blocks. Names of one hash may fill several leaves in a row: a leaf that continues one
@@ -17,36 +17,42 @@
 //! Source: "ext4 Data Structures and Algorithms", hash tree directories.
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
-mod node;
+pub(crate) mod node;
 
-pub(crate) use node::RawRootHead;
+pub(crate) use node::{IndexNode, RawRootHead};
 
+use crate::SuperBlock;
 use crate::dir::{BlockPlace, Dir, Wanted};
-use crate::hash::{CharSign, HashVersion, NameHasher};
+use crate::hash::{HashVersion, NameHasher};
 use arrayvec::ArrayVec;
 use core::ops::ControlFlow;
-use node::{IndexNode, Pointer, Reader};
+use node::{Pointer, Reader};
 use rumpcap_host::Result;
 use rumpcap_vfs::InodeNo;
 
 /// Root and levels between it and the leaves, with `large_dir`.
-const LEVELS_MAX: usize = 3;
+pub(crate) const LEVELS_MAX: usize = 3;
 /// Largest `indirect_levels`, with `large_dir` and without.
 const LARGE_INDIRECT_MAX: u8 = LEVELS_MAX as u8 - 1;
 const SMALL_INDIRECT_MAX: u8 = 1;
 
 /// What a search found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Search {
-    Found(InodeNo),
+pub(crate) enum Search<T> {
+    Found(T),
     /// The tree is sound as far as it was read, and the name is not in it.
     Absent,
     /// HT-1.
     Unusable,
 }
 
+/// Most levels of nodes between root and leaves.
+pub(crate) fn indirect_levels_max(sb: &SuperBlock) -> u8 {
+    if sb.features.has_large_dir() { LARGE_INDIRECT_MAX } else { SMALL_INDIRECT_MAX }
+}
+
 /// Why there is no going on: nothing more, or nothing sensible.
-enum Step<T> {
+pub(crate) enum Step<T> {
     To(T),
     End,
     Unusable,
@@ -54,15 +60,15 @@ enum Step<T> {
 
 /// A node on the way from the root to a leaf, and the pointer that was taken.
 #[derive(Clone, Copy)]
-struct Level {
-    node: IndexNode,
-    taken: u32,
+pub(crate) struct Level {
+    pub node: IndexNode,
+    pub taken: u32,
 }
 
 /// The way from the root to a leaf.
-struct Path<'d, 'v> {
+pub(crate) struct Path<'d, 'v> {
     dir: &'d Dir<'d, 'v>,
-    levels: ArrayVec<Level, LEVELS_MAX>,
+    pub levels: ArrayVec<Level, LEVELS_MAX>,
     /// How many levels the tree has.
     depth: usize,
 }
@@ -71,10 +77,23 @@ struct Path<'d, 'v> {
 ///
 /// # Errors
 /// `Checksum`, `Corrupt` (a leaf), `Io`.
-pub(crate) fn search(dir: &Dir<'_, '_>, wanted: &Wanted<'_>) -> Result<Search> {
-    let Some((mut path, hash)) = Path::open(dir, wanted)? else {
+pub(crate) fn search(dir: &Dir<'_, '_>, wanted: &Wanted<'_>) -> Result<Search<InodeNo>> {
+    search_leaves(dir, wanted, |leaf| search_leaf(dir, leaf, wanted))
+}
+
+/// Hands each leaf that may hold `wanted` to `look`, until that finds it.
+///
+/// # Errors
+/// As [`search`]; those of `look`.
+pub(crate) fn search_leaves<T>(
+    dir: &Dir<'_, '_>,
+    wanted: &Wanted<'_>,
+    mut look: impl FnMut(BlockPlace) -> Result<Option<T>>,
+) -> Result<Search<T>> {
+    let Some((mut path, hasher)) = Path::open(dir)? else {
         return Ok(Search::Unusable);
     };
+    let hash = hasher.hash(wanted.hashed_bytes());
     let mut step = path.descend(hash)?;
     for _ in 0..dir.blocks {
         let leaf = match step {
@@ -82,8 +101,8 @@ pub(crate) fn search(dir: &Dir<'_, '_>, wanted: &Wanted<'_>) -> Result<Search> {
             Step::End => return Ok(Search::Absent),
             Step::Unusable => return Ok(Search::Unusable),
         };
-        if let Some(ino) = search_leaf(dir, leaf, wanted)? {
-            return Ok(Search::Found(ino));
+        if let Some(found) = look(leaf)? {
+            return Ok(Search::Found(found));
         }
         step = path.next_leaf(hash)?;
     }
@@ -103,8 +122,8 @@ fn search_leaf(dir: &Dir<'_, '_>, leaf: BlockPlace, wanted: &Wanted<'_>) -> Resu
 }
 
 impl<'d, 'v> Path<'d, 'v> {
-    /// Reads the root; gives a path of it alone, and the hash of `wanted`.
-    fn open(dir: &'d Dir<'d, 'v>, wanted: &Wanted<'_>) -> Result<Option<(Path<'d, 'v>, u32)>> {
+    /// Reads the root; gives a path of it alone, and the tree's hash. `None`: HT-1.
+    pub(crate) fn open(dir: &'d Dir<'d, 'v>) -> Result<Option<(Path<'d, 'v>, NameHasher)>> {
         let Some(place) = block_of(dir, 0)? else {
             return Ok(None);
         };
@@ -112,27 +131,26 @@ impl<'d, 'v> Path<'d, 'v> {
             return Ok(None);
         };
         let sb = &dir.fs.sb;
-        let indirect_max = if sb.features.has_large_dir() { LARGE_INDIRECT_MAX } else { SMALL_INDIRECT_MAX };
+        let indirect_max = indirect_levels_max(sb);
         let Some(version) = HashVersion::from_raw(info.hash_version) else {
             return Ok(None);
         };
         if info.indirect_levels > indirect_max {
             return Ok(None);
         }
-        let sign = if sb.hash_unsigned { CharSign::Unsigned } else { CharSign::Signed };
-        let hasher = NameHasher { version, sign, seed: sb.hash_seed };
+        let hasher = NameHasher::of(sb, version);
         let levels = [Level { node, taken: 0 }].into_iter().collect();
         let depth = usize::from(info.indirect_levels).saturating_add(1);
-        Ok(Some((Path { dir, levels, depth }, hasher.hash(wanted.hashed_bytes()))))
+        Ok(Some((Path { dir, levels, depth }, hasher)))
     }
 
     /// Goes from the root, the only level so far, to the leaf where names of `hash` begin.
-    fn descend(&mut self, hash: u32) -> Result<Step<BlockPlace>> {
+    pub(crate) fn descend(&mut self, hash: u32) -> Result<Step<BlockPlace>> {
         loop {
             let Some(level) = self.levels.last_mut() else {
                 return Ok(Step::Unusable);
             };
-            let mut reader = Reader::new(self.dir, level.node.place());
+            let mut reader = Reader::new(self.dir, level.node.place);
             level.taken = last_not_above(&mut reader, &level.node, hash)?;
             let pointer = reader.pointer(&level.node, level.taken)?;
             drop(reader);
@@ -143,14 +161,14 @@ impl<'d, 'v> Path<'d, 'v> {
     }
 
     /// Goes to the next leaf, if names of `hash` go on there.
-    fn next_leaf(&mut self, hash: u32) -> Result<Step<BlockPlace>> {
+    pub(crate) fn next_leaf(&mut self, hash: u32) -> Result<Step<BlockPlace>> {
         while let Some(level) = self.levels.last_mut() {
             level.taken = level.taken.saturating_add(1);
             if level.taken >= level.node.count {
                 self.levels.pop();
                 continue;
             }
-            let mut pointer = Reader::new(self.dir, level.node.place()).pointer(&level.node, level.taken)?;
+            let mut pointer = Reader::new(self.dir, level.node.place).pointer(&level.node, level.taken)?;
             if pointer.hash & !1 != hash {
                 return Ok(Step::End);
             }
@@ -161,7 +179,7 @@ impl<'d, 'v> Path<'d, 'v> {
                 let Some(level) = self.levels.last() else {
                     return Ok(Step::Unusable);
                 };
-                pointer = Reader::new(self.dir, level.node.place()).pointer(&level.node, 0)?;
+                pointer = Reader::new(self.dir, level.node.place).pointer(&level.node, 0)?;
             }
         }
         Ok(Step::End)

@@ -223,7 +223,7 @@ fn timestamp(seconds: u32, extra: u32) -> Timestamp {
 }
 
 /// Device numbers of 8 + 8 bits are in the first word; else 12 + 20 bits in the second.
-fn device_number(raw: &RawInode, block: &[u32; BLOCK_WORDS]) -> (u32, u32) {
+pub(crate) fn device_number(raw: &RawInode, block: &[u32; BLOCK_WORDS]) -> (u32, u32) {
     let kind = FileKind::from_mode(u32::from(raw.mode.get()));
     if !matches!(kind, FileKind::CharDevice | FileKind::BlockDevice) {
         return (0, 0);

@@ -237,14 +237,34 @@ pub mod inode_flags {
     pub const VISIBLE: u32 = 0x725B_DFFF;
     /// The flags that `FS_IOC_SETFLAGS` may set, of those that say nothing of how the inode is stored.
     pub const SETTABLE: u32 = 0x6203_C0FF;
+    /// What is deleted is to be overwritten: not done, as in the kernel.
+    pub const SECURE_DELETE: u32 = 0x1;
+    /// What is deleted is to be kept: not done.
+    pub const UNDELETE: u32 = 0x2;
+    /// To be compressed: not done.
+    pub const COMPRESS: u32 = 0x4;
+    /// Changes are to be durable at once.
+    pub const SYNC: u32 = 0x8;
     /// Not to be changed, removed, renamed or linked.
     pub const IMMUTABLE: u32 = 0x10;
     /// Written at the end alone.
     pub const APPEND: u32 = 0x20;
+    /// Not to be backed up by dump.
+    pub const NO_DUMP: u32 = 0x40;
+    /// Reading leaves the time of access.
+    pub const NO_ATIME: u32 = 0x80;
+    /// Not to be compressed.
+    pub const NO_COMPRESS: u32 = 0x400;
     /// Content, names or target encrypted.
     pub const ENCRYPT: u32 = 0x800;
     /// A directory with a hash tree.
     pub const INDEX: u32 = 0x1000;
+    /// Content goes through the journal.
+    pub const JOURNAL_DATA: u32 = 0x4000;
+    /// Its end shares no block.
+    pub const NO_TAIL: u32 = 0x8000;
+    /// Changes of a directory are to be durable at once.
+    pub const DIR_SYNC: u32 = 0x1_0000;
     /// A directory whose sub-directories have nothing to do with each other.
     pub const TOP_DIR: u32 = 0x2_0000;
     /// `i_blocks` counts file-system blocks.
@@ -255,8 +275,12 @@ pub mod inode_flags {
     pub const VERITY: u32 = 0x10_0000;
     /// An inode that holds the value of an extended attribute.
     pub const EA_INODE: u32 = 0x20_0000;
+    /// Direct access to persistent memory.
+    pub const DAX: u32 = 0x200_0000;
     /// Content in `i_block` and the `system.data` attribute.
     pub const INLINE_DATA: u32 = 0x1000_0000;
+    /// What is made in it has its project.
+    pub const PROJECT_INHERIT: u32 = 0x2000_0000;
     /// A directory whose names are compared without case.
     pub const CASEFOLD: u32 = 0x4000_0000;
 }

@@ -14,13 +14,13 @@ use zerocopy::little_endian::{U16, U32};
 use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
 
 /// Bytes of a pointer, and of the tail with the checksum.
-const POINTER: u32 = 8;
+pub(crate) const POINTER: u32 = 8;
 /// Bits of a pointer that are a block number.
-const BLOCK_MASK: u32 = 0x0FFF_FFFF;
+pub(crate) const BLOCK_MASK: u32 = 0x0FFF_FFFF;
 /// Offset in a root of what the tree is.
-const ROOT_INFO: u32 = 24;
+pub(crate) const ROOT_INFO: u32 = 24;
 /// Length of that, as it says itself.
-const ROOT_INFO_LEN: u8 = 8;
+pub(crate) const ROOT_INFO_LEN: u8 = 8;
 
 /// The first bytes of a root.
 #[derive(Clone, Copy, FromBytes, Immutable, KnownLayout, Unaligned)]
@@ -70,12 +70,15 @@ pub(super) struct Pointer {
     pub block: u64,
 }
 
-/// A node, checked: `1 <= count`, and `count` pointers fit into the block.
+/// A node, checked: `1 <= count <= limit`, and `limit` pointers fit into the block.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct IndexNode {
-    place: BlockPlace,
-    counts: u32,
+pub(crate) struct IndexNode {
+    pub place: BlockPlace,
+    /// Offset of the counts, which take the place of the first pointer's hash.
+    pub counts: u32,
     pub count: u32,
+    /// Pointers that there is room for.
+    pub limit: u32,
 }
 
 /// Reads pointers of one node; keeps the page of the last one pinned.
@@ -132,7 +135,7 @@ impl<'d, 'v> Reader<'d, 'v> {
         let tail = if self.dir.fs.sb.features.has_metadata_csum() { POINTER } else { 0 };
         let room = self.dir.rules.limit.saturating_sub(counts).saturating_sub(tail) / POINTER;
         let holds = limit == room && (1..=limit).contains(&count);
-        Ok(holds.then_some(IndexNode { place: self.place, counts, count }))
+        Ok(holds.then_some(IndexNode { place: self.place, counts, count, limit }))
     }
 
     /// Pointer `index` of `node`, which is this reader's; the hash of pointer 0 is none.
@@ -141,12 +144,6 @@ impl<'d, 'v> Reader<'d, 'v> {
             self.word(node.counts.saturating_add(index.saturating_mul(POINTER)))?;
         let block = u64::from(u32::from_le_bytes([b0, b1, b2, b3]) & BLOCK_MASK);
         Ok(Pointer { hash: u32::from_le_bytes([h0, h1, h2, h3]), block })
-    }
-}
-
-impl IndexNode {
-    pub(super) fn place(&self) -> BlockPlace {
-        self.place
     }
 }
 

@@ -47,6 +47,11 @@ impl Entries {
     pub fn all(&self) -> &[Entry] {
         self.all.get(..usize::from(self.header.entries)).unwrap_or_default()
     }
+
+    /// The first, if there is one.
+    pub fn first_mut(&mut self) -> Option<&mut Entry> {
+        if self.header.entries == 0 { None } else { self.all.first_mut() }
+    }
 }
 
 impl Leaf {

@@ -208,11 +208,6 @@ impl Features {
     pub(super) fn without_resize_inode(self) -> Features {
         Features { compat: self.compat & !RESIZE_INODE, ..self }
     }
-
-    /// Whether many sub-directories are counted as one link.
-    pub(super) fn has_dir_nlink(&self) -> bool {
-        self.ro_compat & DIR_NLINK != 0
-    }
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 mod model;
 mod random;
+mod shapes;
 
 use crate::Ext4;
 use crate::alloc::tests::{Image, Mounted, NOW};

@@ -1,0 +1,102 @@
+//! The end of inodes that have no names.
+//!
+//! Who calls it: `mod`; `remove` and `rename` for what is not in use; `orphan` at mount. Whom it calls: `map_change`, `alloc`, `xattr`,
+//! `orphan`.
+//!
+//! DE-1. What ends in steps is an orphan from before the first to the last, so a power cut between leaves what the next mount finishes.
+//! DE-2. Blocks go before the inode; the inode is freed in the operation that frees its last block.
+#![deny(clippy::indexing_slicing)]
+
+use crate::Ext4;
+use crate::inode_edit::Inode;
+use crate::layout::inode_flags;
+use crate::transaction::Handle;
+use rumpcap_host::{Error, Result};
+use rumpcap_vfs::{FileKind, InodeNo, Timestamp};
+use rumpcap_vm::Reservation;
+
+/// Space that a file that is small takes at most, in units of 512 bytes.
+const SMALL_512: u32 = 64;
+/// Words of a block map that point to blocks themselves.
+const DIRECT: usize = 12;
+
+/// What is left to be done for an inode without names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Delete {
+    Nothing,
+    InSteps,
+}
+
+/// See `Change::delete`.
+pub(crate) fn delete(fs: &Ext4, r: &Reservation<'_>, ino: InodeNo, now: Timestamp) -> Result<()> {
+    loop {
+        let is_done = fs.change(r, now, |h| {
+            let mut inode = h.inode_even_nameless(ino)?;
+            if inode.raw.links.get() > 0 {
+                return Err(Error::Busy { what: "a file that has names" });
+            }
+            h.delete_step(&mut inode)
+        })?;
+        if is_done {
+            return Ok(());
+        }
+    }
+}
+
+/// Does what is left to be done.
+pub(super) fn go_on(
+    fs: &Ext4,
+    r: &Reservation<'_>,
+    ino: InodeNo,
+    then: Delete,
+    now: Timestamp,
+) -> Result<()> {
+    if then == Delete::InSteps { delete(fs, r, ino, now) } else { Ok(()) }
+}
+
+/// Whether it is worth trying to delete an inode together with its name: what it has mostly fits into one operation.
+pub(super) fn is_small(inode: &Inode) -> bool {
+    let has_map = matches!(inode.kind(), FileKind::Regular | FileKind::Directory);
+    let has_depth = match inode.has_flag(inode_flags::EXTENTS) {
+        // Header of the root: magic, entries, max, depth.
+        true => inode.raw.block.get(1).is_none_or(|word| word.get() >> 16 != 0),
+        false => has_map && inode.raw.block.iter().skip(DIRECT).any(|word| word.get() != 0),
+    };
+    !has_depth && inode.raw.blocks_hi.get() == 0 && inode.raw.blocks_lo.get() <= SMALL_512
+}
+
+impl Handle<'_> {
+    /// Deletes an inode that is no orphan, if one operation does; else frees some of its blocks.
+    pub(super) fn delete_small(&mut self, inode: &mut Inode) -> Result<Delete> {
+        if !self.unmap_all(inode)? {
+            return Ok(Delete::InSteps);
+        }
+        self.end_inode(inode)?;
+        Ok(Delete::Nothing)
+    }
+
+    /// Frees some blocks of an orphan without links; true: all, and the inode.
+    fn delete_step(&mut self, inode: &mut Inode) -> Result<bool> {
+        if !self.unmap_all(inode)? {
+            self.put_inode(inode)?;
+            return Ok(false);
+        }
+        self.remove_orphan(inode)?;
+        self.end_inode(inode)?;
+        Ok(true)
+    }
+
+    /// Frees what attributes take, and the inode, which has no blocks.
+    fn end_inode(&mut self, inode: &mut Inode) -> Result<()> {
+        self.free_attributes(inode)?;
+        let kind = inode.kind();
+        inode.set_size_bytes(0);
+        if !matches!(kind, FileKind::Regular | FileKind::Directory) {
+            inode.set_flags(0, inode_flags::EXTENTS);
+            inode.raw.block = Default::default();
+        }
+        inode.raw.dtime = (self.now.seconds as u32).max(1).into();
+        self.put_inode(inode)?;
+        self.free_inode(inode.ino, kind)
+    }
+}

@@ -1,0 +1,228 @@
+//! Renaming: one entry to another name, two that are exchanged.
+//!
+//! Who calls it: `mod`. Whom it calls: `dir_change`, `remove` for what is replaced, `create` for whiteouts, `parents`.
+//!
+//! RN-1. What is checked is checked before anything changes; what fails later takes all back (TX-1).
+#![deny(clippy::indexing_slicing)]
+
+use super::delete::{self, Delete};
+use super::parents;
+use super::remove::Lost;
+use crate::inode_edit::Inode;
+use crate::transaction::Handle;
+use crate::{Ext4, dir};
+use rumpcap_host::{Error, Result};
+use rumpcap_vfs::{EntryName, FileKind, InUse, InodeNo, NewFile, Node, Removed, Rename, Renamed, Timestamp};
+use rumpcap_vm::Reservation;
+
+/// What a rename leaves under the old name if it is to.
+const WHITEOUT: NewFile<'_> =
+    NewFile { kind: FileKind::CharDevice, mode: 0, uid: 0, gid: 0, rdev: (0, 0), target: b"" };
+
+/// See `Change::rename`.
+pub(crate) fn rename(
+    fs: &Ext4,
+    r: &Reservation<'_>,
+    from: EntryName<'_>,
+    to: EntryName<'_>,
+    how: Rename,
+    in_use: &InUse<'_>,
+    now: Timestamp,
+) -> Result<Renamed> {
+    let (renamed, then) = fs.change(r, now, |h| {
+        let mut dirs = Dirs::open(h, from.dir, to.dir)?;
+        let moved = find(h, dirs.old(), from.name)?.ok_or(Error::NotFound)?;
+        let there = find(h, dirs.new(), to.name)?;
+        match (how, there) {
+            (Rename::Refuse, Some(_)) => Err(Error::Exists),
+            (Rename::Exchange, None) => Err(Error::NotFound),
+            // Two names of one inode, or one name: nothing is to be done.
+            (_, Some(ino)) if ino == moved => dirs.unchanged(h, moved),
+            (Rename::Exchange, Some(ino)) => exchange(h, &mut dirs, (from.name, moved), (to.name, ino)),
+            (_, there) => replace(h, &mut dirs, (from.name, moved), (to.name, there), how, in_use),
+        }
+    })?;
+    if let Some(other) = &renamed.other {
+        delete::go_on(fs, r, other.node.attributes.ino, then, now)?;
+    }
+    Ok(renamed)
+}
+
+/// The two directories, or the one that is both (NS-2).
+struct Dirs {
+    old: Inode,
+    new: Option<Inode>,
+}
+
+impl Dirs {
+    fn open(h: &Handle<'_>, old: InodeNo, new: InodeNo) -> Result<Dirs> {
+        let old_dir = h.dir_to_lose(old)?;
+        Ok(Dirs { old: old_dir, new: if old == new { None } else { Some(h.dir_to_change(new)?) } })
+    }
+
+    fn old(&mut self) -> &mut Inode {
+        &mut self.old
+    }
+
+    fn new(&mut self) -> &mut Inode {
+        self.new.as_mut().unwrap_or(&mut self.old)
+    }
+
+    fn are_two(&self) -> bool {
+        self.new.is_some()
+    }
+
+    fn put(&mut self, h: &mut Handle<'_>) -> Result<[Node; 2]> {
+        h.put_changed_dir(&mut self.old)?;
+        if let Some(new) = &mut self.new {
+            h.put_changed_dir(new)?;
+        }
+        self.nodes(h)
+    }
+
+    fn nodes(&mut self, h: &Handle<'_>) -> Result<[Node; 2]> {
+        Ok([h.node(self.old())?, h.node(self.new())?])
+    }
+
+    fn unchanged(&mut self, h: &Handle<'_>, moved: InodeNo) -> Result<(Renamed, Delete)> {
+        let moved = h.node(&h.inode(moved)?)?;
+        Ok((Renamed { moved, other: None, dirs: self.nodes(h)? }, Delete::Nothing))
+    }
+}
+
+fn find(h: &Handle<'_>, dir: &Inode, name: &[u8]) -> Result<Option<InodeNo>> {
+    match dir::lookup(h.fs, h.r, &h.node(dir)?, name) {
+        Ok(ino) => Ok(Some(ino)),
+        Err(Error::NotFound) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// A directory goes below another: not below itself, and `..` names the new one.
+fn set_parent(h: &mut Handle<'_>, moved: &mut Inode, parent: InodeNo) -> Result<()> {
+    h.set_entry(moved, b"..", parent, FileKind::Directory)
+}
+
+fn is_dir(inode: &Inode) -> bool {
+    inode.kind() == FileKind::Directory
+}
+
+/// Moves an entry to a name that is not there, or whose inode loses it.
+fn replace(
+    h: &mut Handle<'_>,
+    dirs: &mut Dirs,
+    (from, moved): (&[u8], InodeNo),
+    (to, there): (&[u8], Option<InodeNo>),
+    how: Rename,
+    in_use: &InUse<'_>,
+) -> Result<(Renamed, Delete)> {
+    let mut moved = h.inode_to_lose(moved)?;
+    let mut other = there.map(|ino| h.inode_to_lose(ino)).transpose()?;
+    check_replace(h, dirs, &moved, other.as_ref())?;
+    let (kind, sb) = (moved.kind(), h.fs.sb);
+    match &other {
+        Some(_) => h.set_entry(dirs.new(), to, moved.ino, kind)?,
+        None => h.add_entry(dirs.new(), to, moved.ino, kind)?,
+    }
+    if how == Rename::Whiteout {
+        let mut whiteout = h.new_file(dirs.old(), &WHITEOUT)?;
+        whiteout.raw.links = 1.into();
+        h.put_inode(&whiteout)?;
+        h.set_entry(dirs.old(), from, whiteout.ino, WHITEOUT.kind)?;
+    } else {
+        h.remove_entry(dirs.old(), from)?;
+    }
+    if other.as_ref().is_some_and(is_dir) {
+        parents::take_link(dirs.new());
+    }
+    if is_dir(&moved) && dirs.are_two() {
+        set_parent(h, &mut moved, dirs.new().ino)?;
+        parents::take_link(dirs.old());
+        parents::add_link(&sb, dirs.new());
+    }
+    moved.set_ctime(h.now);
+    h.put_inode(&moved)?;
+    let lost = other.as_mut().map(|other| h.lose_name(other, in_use)).transpose()?;
+    let (other, then) = match lost {
+        Some(Lost { removed, then }) => (Some(removed), then),
+        None => (None, Delete::Nothing),
+    };
+    Ok((Renamed { moved: h.node(&moved)?, other, dirs: dirs.put(h)? }, then))
+}
+
+fn check_replace(h: &mut Handle<'_>, dirs: &mut Dirs, moved: &Inode, other: Option<&Inode>) -> Result<()> {
+    if is_dir(moved) && dirs.are_two() {
+        parents::check_not_below(h, dirs.new().ino, moved.ino)?;
+    }
+    match other {
+        // As a removal from there.
+        Some(_) if dirs.new().is_fixed() => return Err(Error::NotPermitted),
+        Some(other) if is_dir(moved) && !is_dir(other) => return Err(Error::NotADirectory),
+        Some(other) if !is_dir(moved) && is_dir(other) => return Err(Error::IsADirectory),
+        Some(other) if is_dir(other) && !h.is_empty_dir(other)? => return Err(Error::NotEmpty),
+        None if is_dir(moved) && dirs.are_two() => parents::check_room(&h.fs.sb, dirs.new())?,
+        _ => {}
+    }
+    Ok(())
+}
+
+/// Has two entries name each other's inodes.
+fn exchange(
+    h: &mut Handle<'_>,
+    dirs: &mut Dirs,
+    (from, moved): (&[u8], InodeNo),
+    (to, other): (&[u8], InodeNo),
+) -> Result<(Renamed, Delete)> {
+    let (mut moved, mut other) = (h.inode_to_lose(moved)?, h.inode_to_lose(other)?);
+    if dirs.new().is_fixed() {
+        return Err(Error::NotPermitted);
+    }
+    if dirs.are_two() {
+        if is_dir(&moved) {
+            parents::check_not_below(h, dirs.new().ino, moved.ino)?;
+        }
+        if is_dir(&other) {
+            parents::check_not_below(h, dirs.old().ino, other.ino)?;
+        }
+        match (is_dir(&moved), is_dir(&other)) {
+            (true, false) => parents::check_room(&h.fs.sb, dirs.new())?,
+            (false, true) => parents::check_room(&h.fs.sb, dirs.old())?,
+            _ => {}
+        }
+    }
+    h.set_entry(dirs.old(), from, other.ino, other.kind())?;
+    h.set_entry(dirs.new(), to, moved.ino, moved.kind())?;
+    if dirs.are_two() {
+        exchange_parents(h, dirs, &mut moved, &mut other)?;
+    }
+    for inode in [&mut moved, &mut other] {
+        inode.set_ctime(h.now);
+        h.put_inode(inode)?;
+    }
+    let removed = Removed { node: h.node(&other)?, is_nameless: false };
+    let renamed = Renamed { moved: h.node(&moved)?, other: Some(removed), dirs: dirs.put(h)? };
+    Ok((renamed, Delete::Nothing))
+}
+
+/// `..` and links of two inodes that are exchanged between two directories.
+fn exchange_parents(h: &mut Handle<'_>, dirs: &mut Dirs, moved: &mut Inode, other: &mut Inode) -> Result<()> {
+    let sb = h.fs.sb;
+    if is_dir(moved) {
+        set_parent(h, moved, dirs.new().ino)?;
+    }
+    if is_dir(other) {
+        set_parent(h, other, dirs.old().ino)?;
+    }
+    match (is_dir(moved), is_dir(other)) {
+        (true, false) => {
+            parents::take_link(dirs.old());
+            parents::add_link(&sb, dirs.new());
+        }
+        (false, true) => {
+            parents::take_link(dirs.new());
+            parents::add_link(&sb, dirs.old());
+        }
+        _ => {}
+    }
+    Ok(())
+}

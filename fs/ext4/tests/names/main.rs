@@ -1,0 +1,69 @@
+//! Names that come, go and move: on images of mke2fs, against a model, judged by e2fsck and by the host's kernel.
+
+mod model;
+mod walk;
+mod world;
+
+use rumpcap_testing::loop_mount::{LoopMount, available};
+use rumpcap_testing::skip::skip;
+use walk::Walk;
+use world::{Image, have_tools};
+
+/// Kinds of file systems; each with what its directories are.
+const KINDS: &[&[&str]] = &[
+    &["-t", "ext4"],
+    &["-t", "ext4", "-b", "1024", "-O", "^has_journal"],
+    &["-t", "ext4", "-b", "2048", "-O", "^metadata_csum,large_dir"],
+    &["-t", "ext4", "-b", "1024", "-O", "^dir_index"],
+    &["-t", "ext4", "-b", "1024", "-I", "128", "-O", "^extent,^64bit"],
+    &["-t", "ext3", "-b", "1024"],
+    &["-t", "ext2", "-b", "1024", "-O", "^filetype"],
+    &["-t", "ext2", "-b", "2048", "-O", "^dir_index"],
+];
+
+const TOP: &[u8] = b"top";
+
+fn walk(arguments: &[&str], seed: u64, steps: usize, limit_bytes: u64) {
+    let what = format!("{arguments:?}, seed {seed}");
+    println!("{what}");
+    let image = Image::make(arguments, "48M");
+    let mounted = image.mount(limit_bytes);
+    let before = mounted.stat_fs();
+    let mut walk = Walk::begin(mounted, TOP, seed, false);
+    for (round, growth) in [90, 60, 30].into_iter().enumerate() {
+        for _ in 0..steps {
+            walk.step(growth);
+        }
+        walk.model.compare(&walk.mounted);
+        let Walk { mounted, model, numbers, block_size } = walk;
+        mounted.unmount();
+        image.check(&format!("{what}, round {round}"));
+        if available() {
+            let host = LoopMount::new(&image.path(), "ro").unwrap();
+            model.compare_host(&host.join("top"));
+        }
+        let mounted = image.mount(limit_bytes);
+        model.compare(&mounted);
+        walk = Walk { mounted, model, numbers, block_size };
+    }
+    walk.remove_all(TOP);
+    let after = walk.mounted.stat_fs();
+    assert_eq!((after.blocks_free, after.inodes_free), (before.blocks_free, before.inodes_free), "{what}");
+    walk.mounted.unmount();
+    image.check(&format!("{what}, at the end"));
+}
+
+#[test]
+fn as_a_model_does() {
+    if !have_tools() {
+        return;
+    }
+    if !available() {
+        skip("no loop mounts: the host's kernel is not asked");
+    }
+    let steps = std::env::var("RUMPCAP_NAMES_STEPS").ok().and_then(|n| n.parse().ok()).unwrap_or(800);
+    for (number, kind) in KINDS.iter().enumerate() {
+        let limit = if number % 2 == 0 { 256 << 10 } else { 4 << 20 };
+        walk(kind, 7 + number as u64, steps, limit);
+    }
+}
