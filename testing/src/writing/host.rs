@@ -87,8 +87,8 @@ impl HostTarget {
             }
             Op::Fsync { file } => self.with(file, |file| io(file.sync_all()))?,
             Op::Open { path, slot } => {
-                self.slots[*slot] = None;
-                self.slots[*slot] = Some(self.open(path, OFlags::RDWR, 0)?);
+                let file = self.open(path, OFlags::RDWR, 0)?;
+                self.slots[*slot] = Some(file);
             }
             Op::Close { slot } => self.slots[*slot] = None,
             Op::Remount => self.slots = Default::default(),

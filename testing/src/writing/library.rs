@@ -136,8 +136,8 @@ impl LibraryTarget {
             }
             Op::Fsync { file } => self.with(file, File::sync)?,
             Op::Open { path, slot } => {
-                self.slots[*slot] = None;
-                self.slots[*slot] = Some(self.mount().open(self.path(path))?);
+                let file = self.mount().open(self.path(path))?;
+                self.slots[*slot] = Some(file);
             }
             Op::Close { slot } => self.slots[*slot] = None,
             Op::Sync => self.mount().sync()?,
