@@ -1,4 +1,4 @@
-//! The kernel does not touch the heap after boot and mount: walks, reads and attributes at 256 KiB ask it for nothing.
+//! The kernel does not touch the heap after boot and mount: walks, reads, attributes and checks at 256 KiB ask it for nothing.
 //!
 //! One test, as the counters are of the whole process: the pagedaemon's thread is seen too.
 
@@ -7,6 +7,7 @@ use rumpcap::{Kernel, Mount, MountOptions};
 use rumpcap_testing::SMALLEST_LIMIT_BYTES;
 use rumpcap_testing::counting::{self, CountingAllocator, Heap};
 use rumpcap_testing::images::matrix;
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -93,6 +94,11 @@ fn check(name: &str) {
         }
     });
     assert_eq!(missing, NOTHING, "{name}: names that are not there");
+    let (errors, checking) = measure_steady(|| {
+        let summary = mount.check(&mut |_| ControlFlow::Continue(()));
+        summary.expect("a check").errors
+    });
+    assert_eq!((errors, checking), (0, NOTHING), "{name}: a check");
     let (entries, walking) = counting::measure(|| walk(&mount));
     println!("{name}: walk of {entries} entries: {walking:?}");
     assert_handle_only(name, entries, walking);

@@ -47,6 +47,7 @@ pub use metadata::{FileType, Metadata};
 pub use mount::{FileSystemInfo, Mount, MountOptions};
 pub use read_dir::{DirEntry, ReadDir};
 pub use rumpcap_block as block;
+pub use rumpcap_ext4::check;
 pub use rumpcap_host::{Error, Result};
 pub use rumpcap_vfs::{
     Access, Allocate, DataMode, FileKind, Rename, SetAttributes, SetXattr, StatFs, Timestamp,

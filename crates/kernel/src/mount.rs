@@ -364,6 +364,28 @@ impl Mount {
         self.0.vfs.stat_fs()
     }
 
+    /// Checks the whole file system: tells `sink` of everything that is inconsistent, and how far it is. Writes nothing. A journal
+    /// that was replayed at mount counts. Works in a part of the kernel's memory, in as many passes as that takes.
+    ///
+    /// # Errors
+    /// `Io`, `ShortDevice`; `NoMemory` when the limit is too small for the file system's blocks.
+    ///
+    /// ```no_run
+    /// # fn f(mount: &rumpcap::Mount) -> rumpcap::Result<()> {
+    /// use rumpcap::check::Event;
+    /// let summary = mount.check(&mut |event| {
+    ///     if let Event::Finding(finding) = event {
+    ///         println!("{finding}");
+    ///     }
+    ///     std::ops::ControlFlow::Continue(())
+    /// })?;
+    /// println!("{} errors", summary.errors);
+    /// # Ok(()) }
+    /// ```
+    pub fn check(&self, sink: &mut rumpcap_ext4::check::Sink<'_>) -> Result<rumpcap_ext4::check::Summary> {
+        self.0.ext4.check(sink)
+    }
+
     /// What the file system says of itself.
     ///
     /// # Errors

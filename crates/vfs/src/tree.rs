@@ -235,9 +235,7 @@ impl Mount {
         if removed.node.kind() == FileKind::Directory && removed.is_nameless {
             self.vfs.names.forget_directory(self.number, ino);
         }
-        if !removed.is_nameless {
-            self.vfs.vnodes.remember(self.number, &removed.node);
-        } else if self.vfs.opens.set_nameless(self.number, ino, true) {
+        if !removed.is_nameless || self.vfs.opens.set_nameless(self.number, ino, true) {
             self.vfs.vnodes.remember(self.number, &removed.node);
         } else if uses.found.get() == Some(ino) {
             // Its last handle was closed behind the question.

@@ -145,6 +145,8 @@ pub enum Command {
     Trace(trace::TraceArgs),
     /// Make an ext2, ext3 or ext4 file system, empty or filled from a directory
     Mkfs(mkfs::MkfsArgs),
+    /// Tell what is inconsistent in a file system, without repairing it
+    Fsck(fsck::FsckArgs),
     /// Print a completion script for a shell
     Completions(completions::CompletionsArgs),
     /// Write the man pages into a directory

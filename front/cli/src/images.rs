@@ -33,11 +33,25 @@ pub struct Survey {
 /// # Errors
 /// `Fatal` when it cannot be opened or mounted; `Usage` when a partition must be named.
 pub fn mount(session: &mut Session, kernel: &Kernel, image: &Path, partition: Option<u32>) -> Run<Mount> {
+    let mounted = mount_or_broken(session, kernel, image, partition)?;
+    mounted.map_err(|(number, error)| failed(image, number, &error))
+}
+
+/// As [`mount`]; what there is and cannot be mounted is part of the answer, with its partition.
+///
+/// # Errors
+/// `Fatal` when it cannot be opened; `Usage` when a partition must be named.
+pub fn mount_or_broken(
+    session: &mut Session,
+    kernel: &Kernel,
+    image: &Path,
+    partition: Option<u32>,
+) -> Run<Result<Mount, (Option<u32>, Error)>> {
     let mut found = survey(session, kernel, image, partition)?;
     match (found.mounts.len(), found.broken.first()) {
         (1, _) => {}
-        (0, Some((number, error))) => return Err(failed(image, *number, error)),
-        (0, None) => return Err(failed(image, partition, &Error::NotAFileSystem)),
+        (0, Some(broken)) => return Ok(Err(*broken)),
+        (0, None) => return Ok(Err((partition, Error::NotAFileSystem))),
         _ => return Err(several(image, &found)),
     }
     let (number, mount) = found.mounts.remove(0);
@@ -47,7 +61,19 @@ pub fn mount(session: &mut Session, kernel: &Kernel, image: &Path, partition: Op
     {
         session.say(format_args!("{}: partition {number} is used", show(image)));
     }
-    Ok(mount)
+    Ok(Ok(mount))
+}
+
+/// The device of `image`, or of its partition `partition`.
+///
+/// # Errors
+/// `Fatal` when it cannot be opened, or has no such partition.
+pub fn device(session: &Session, image: &Path, partition: Option<u32>) -> Run<Arc<dyn BlockDevice>> {
+    let device = open(session, image)?;
+    match partition {
+        Some(number) => one_partition(image, &device, number),
+        None => Ok(device),
+    }
 }
 
 /// Finds all that `image`, or its partition `partition`, holds.

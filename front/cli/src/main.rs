@@ -46,7 +46,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = Cli::try_parse().unwrap_or_else(|error| commands::fsck::exit_of_usage(&error));
     let out = match Output::stdout() {
         Ok(out) => out,
         Err(e) => {
@@ -97,5 +97,6 @@ fn dispatch(command: Command, session: &mut Session) -> Run {
         Command::Man(args) => man::run(session, &args),
         Command::Top(args) => top::run(session, &args),
         Command::Mkfs(args) => mkfs::run(session, &args),
+        Command::Fsck(args) => fsck::run(session, &args),
     }
 }

@@ -1,6 +1,6 @@
 //! [`Progress`]: a line on standard error, while that is a terminal, for work that may take long.
 //!
-//! Who calls it: `cp`, `tar`, `sha256`, `mkfs`. Shows files, bytes, speed, and the kernel's memory against its limit.
+//! Who calls it: `cp`, `tar`, `sha256`, `mkfs`, `fsck`. Shows files, bytes, speed, and the kernel's memory against its limit.
 //! No thread: it draws when something is counted, at most ten times a second.
 
 use indicatif::{HumanBytes, ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -62,6 +62,13 @@ impl Progress {
         }
     }
 
+    /// A pass over the whole, and how much of it is done.
+    pub fn pass(&mut self, name: &str, done: u64, total: u64) {
+        if let Some(drawn) = &mut self.drawn {
+            drawn.pass(name, done, total);
+        }
+    }
+
     /// The bar, for messages that must not be drawn over.
     pub fn bar(&self) -> Option<ProgressBar> {
         self.drawn.as_ref().map(|d| d.bar.clone())
@@ -78,15 +85,31 @@ impl Drop for Progress {
 
 impl Drawn {
     fn redraw(&mut self) {
-        if self.last.elapsed() < REDRAW {
-            return;
+        if self.is_due() {
+            self.show(format!("{} files", self.files));
         }
-        self.last = Instant::now();
+    }
+
+    fn pass(&mut self, name: &str, done: u64, total: u64) {
+        if self.is_due() {
+            self.show(format!("{name}: {done} of {total} groups"));
+        }
+    }
+
+    fn is_due(&mut self) -> bool {
+        let is_due = self.last.elapsed() >= REDRAW;
+        if is_due {
+            self.last = Instant::now();
+        }
+        is_due
+    }
+
+    fn show(&self, text: String) {
         let memory = self.kernel.as_ref().map(|kernel| {
             let report = kernel.memory_report();
             format!("  memory {} of {}", HumanBytes(report.in_use_bytes), HumanBytes(report.limit_bytes))
         });
-        self.bar.set_message(format!("{} files{}", self.files, memory.unwrap_or_default()));
+        self.bar.set_message(text + &memory.unwrap_or_default());
         self.bar.tick();
     }
 }

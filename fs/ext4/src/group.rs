@@ -112,7 +112,7 @@ fn meta_block(sb: &SuperBlock, index: u32, first_group: u32) -> u64 {
 }
 
 /// Whether the checksum of a descriptor, if the file system has them, is right.
-fn is_right(sb: &SuperBlock, bytes: &[u8], group: u32) -> bool {
+pub(crate) fn is_right(sb: &SuperBlock, bytes: &[u8], group: u32) -> bool {
     let stored = bytes.get(GROUP_CHECKSUM_OFFSET..).and_then(|rest| rest.first_chunk::<2>());
     let Some(stored) = stored else { return false };
     descriptor_checksum(sb, bytes, group).is_none_or(|sum| u16::from_le_bytes(*stored) == sum)

@@ -235,8 +235,6 @@ pub const INODE_CHECKSUM_HI_OFFSET: usize = 0x82;
 pub mod inode_flags {
     /// The flags that the kernel's `FS_IOC_GETFLAGS` shows.
     pub const VISIBLE: u32 = 0x725B_DFFF;
-    /// The flags that `FS_IOC_SETFLAGS` may set, of those that say nothing of how the inode is stored.
-    pub const SETTABLE: u32 = 0x6203_C0FF;
     /// What is deleted is to be overwritten: not done, as in the kernel.
     pub const SECURE_DELETE: u32 = 0x1;
     /// What is deleted is to be kept: not done.
@@ -245,6 +243,8 @@ pub mod inode_flags {
     pub const COMPRESS: u32 = 0x4;
     /// Changes are to be durable at once.
     pub const SYNC: u32 = 0x8;
+    /// The flags that `FS_IOC_SETFLAGS` may set, of those that say nothing of how the inode is stored.
+    pub const SETTABLE: u32 = 0x6203_C0FF;
     /// Not to be changed, removed, renamed or linked.
     pub const IMMUTABLE: u32 = 0x10;
     /// Written at the end alone.

@@ -20,6 +20,7 @@ mod attributes;
 mod block;
 mod block_map;
 mod casefold;
+pub mod check;
 pub mod checksum;
 mod content;
 mod dir;

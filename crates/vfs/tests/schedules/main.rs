@@ -6,16 +6,19 @@
 #![allow(clippy::unwrap_used)]
 
 mod flat;
+#[path = "../writing/heap_fs.rs"]
+mod heap_fs;
 
 use flat::{FILES, Flat};
+use heap_fs::{HeapFs, ROOT};
 use rumpcap_host::Error;
-use rumpcap_vfs::{Follow, Mount, OpenFile, Vfs};
+use rumpcap_vfs::{At, FileKind, Follow, Mount, NewFile, OpenFile, Remove, Timestamp, Vfs};
 use rumpcap_vm::plan::Plan;
 use rumpcap_vm::{BootOptions, Daemon, PAGE_SIZE, Vm};
 use shuttle::thread;
 use std::sync::Arc;
 
-/// Schedules of each test. With those of `rumpcap-vm`: 15 tests, 5,100 schedules.
+/// Schedules of each test. With those of `rumpcap-vm`: 16 tests, 5,440 schedules.
 fn schedules() -> usize {
     std::env::var("RUMPCAP_SCHEDULES").ok().and_then(|n| n.parse().ok()).unwrap_or(340)
 }
@@ -139,5 +142,55 @@ fn the_last_mount_ends_the_kernel_in_whoever_s_hands() {
         while vm.strong_count() > 0 {
             thread::yield_now();
         }
+    });
+}
+
+const NOW: Timestamp = Timestamp { seconds: 1, nanoseconds: 2 };
+
+/// One writes and cuts a file that another reads, with the lock and without; what is read is of one moment. A third writes, syncs,
+/// removes and closes a file of its own meanwhile.
+#[test]
+fn readers_see_whole_changes() {
+    check(|| {
+        let vfs = boot(Daemon::Thread);
+        let fs = HeapFs::new(vfs.vm(), 4096, false, 7);
+        let mount = Arc::new(Mount::new(vfs.clone(), fs.clone()));
+        let new = NewFile { kind: FileKind::Regular, mode: 0o644, uid: 0, gid: 0, rdev: (0, 0), target: b"" };
+        let at = |path: &'static [u8]| At { start: ROOT, path };
+        let file = Arc::new(mount.create_open(at(b"shared"), &new, NOW).unwrap());
+        mount.write_at(&file, 0, &[0; 3000], NOW).unwrap();
+        let reader = |mount: Arc<Mount>, file: Arc<OpenFile>| {
+            for _ in 0..4 {
+                let mut bytes = [0xff; 4000];
+                let n = mount.read_at(&file, 0, &mut bytes).unwrap();
+                assert!(n == 3000 || n == 1000, "{n}");
+                assert!(bytes[..n].iter().all(|byte| *byte == bytes[0]), "torn");
+            }
+        };
+        let mut all: Vec<_> = (0..2)
+            .map(|_| {
+                let (mount, file) = (mount.clone(), file.clone());
+                thread::spawn(move || reader(mount, file))
+            })
+            .collect();
+        let other = mount.clone();
+        all.push(thread::spawn(move || {
+            let own = other.create_open(at(b"own"), &new, NOW).unwrap();
+            other.write_at(&own, 100, b"bytes", NOW).unwrap();
+            other.sync(NOW).unwrap();
+            other.remove(at(b"own"), Remove::File, NOW).unwrap();
+            other.close(&own, NOW);
+        }));
+        for round in 1..3 {
+            mount.write_at(&file, 0, &[round; 3000], NOW).unwrap();
+            mount.set_len(&file, 1000, NOW).unwrap();
+        }
+        all.into_iter().for_each(|thread| thread.join().unwrap());
+        mount.close(&file, NOW);
+        mount.unmount(NOW).unwrap();
+        drop(mount);
+        let stray_writes = fs.disk.stray_writes.load(std::sync::atomic::Ordering::SeqCst);
+        assert_eq!((fs.inode_count(), fs.free_blocks(), stray_writes), (2, 640 - 64 - 1, 0));
+        assert_idle(&vfs);
     });
 }

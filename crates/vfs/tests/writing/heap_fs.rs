@@ -50,10 +50,11 @@ impl BlockDevice for Disk {
                 self.stray_writes.fetch_add(1, SeqCst);
             }
         }
+        drop(used);
         if self.fails.load(SeqCst) {
             return Err(Error::Io { errno: 5, at: offset });
         }
-        std::thread::yield_now();
+        rumpcap_host::thread::yield_now();
         self.memory.write_at(offset, bufs)
     }
     fn flush(&self) -> Result<()> {

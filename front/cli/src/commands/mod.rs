@@ -6,6 +6,7 @@ pub mod cp;
 pub mod df;
 pub mod du;
 pub mod find;
+pub mod fsck;
 pub mod head;
 pub mod info;
 pub mod ls;

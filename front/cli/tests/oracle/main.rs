@@ -1,6 +1,6 @@
 //! The command against GNU coreutils, findutils and tar on the same image, mounted by the kernel.
 //!
-//! Needs root and loop devices; without them each test says why it is skipped. `hostile`, `exits` and `watching` need neither.
+//! Needs root and loop devices; without them each test says why it is skipped. `hostile`, `exits`, `fsck` and `watching` need neither.
 
 #![allow(clippy::unwrap_used, reason = "what prepares a test may panic")]
 
@@ -9,6 +9,7 @@ mod copy;
 mod digest;
 mod exits;
 mod fixture;
+mod fsck;
 mod hostile;
 mod listing;
 mod mkfs;

@@ -61,3 +61,6 @@ impl Handle<'_> {
         self.put_inode(inode)
     }
 }
+
+#[cfg(test)]
+mod tests;

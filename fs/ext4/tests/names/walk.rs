@@ -30,7 +30,7 @@ impl Numbers {
             0 => vec![b'n'; 200 + number % 56],
             1 => (0..1 + number * 4)
                 .map(|_| (self.next() as u8).max(1))
-                .map(|b| if b == b'/' { b'x' } else { b })
+                .map(|b| if matches!(b, b'/' | b'.') { b'x' } else { b })
                 .collect(),
             2 => format!("Name-{number}-of-middle-length-{}", "m".repeat(number)).into_bytes(),
             3 => format!("nAME-{number}-OF-middle-length-{}", "m".repeat(number)).into_bytes(),

@@ -1,5 +1,6 @@
 //! Files that are written, cut, punched and allocated on images of mke2fs, against a model; e2fsck and debugfs say whether it is right.
 
+mod inline;
 mod model;
 mod random;
 mod shapes;
@@ -51,15 +52,17 @@ impl Mounted {
 
     /// One step of a write.
     fn write_some(&self, ino: InodeNo, offset: u64, data: &[u8]) -> Result<Written> {
-        let within = (offset % u64::from(self.fs.sb.block_size)) as usize;
+        let block = u64::from(self.fs.sb.block_size);
         let mut store = |placed: Placed| {
-            let len = data.len().min(placed.len_bytes - within);
-            if placed.is_new {
-                let mut blocks = vec![0; (within + len).next_multiple_of(self.fs.sb.block_size as usize)];
-                blocks[within..within + len].copy_from_slice(&data[..len]);
-                return self.device().write_at(placed.offset, &mut [IoSlice::new(&blocks)]);
+            let data = &data[..placed.len_bytes];
+            assert_eq!(placed.offset % block, offset % block);
+            if !placed.is_new {
+                return self.device().write_at(placed.offset, &mut [IoSlice::new(data)]);
             }
-            self.device().write_at(placed.offset + within as u64, &mut [IoSlice::new(&data[..len])])
+            let within = (placed.offset % block) as usize;
+            let mut blocks = vec![0; (within + data.len()).next_multiple_of(block as usize)];
+            blocks[within..within + data.len()].copy_from_slice(data);
+            self.device().write_at(placed.offset - within as u64, &mut [IoSlice::new(&blocks)])
         };
         self.fs.write(&self.vm.reserve(crate::MAX_PINS), ino, offset, data, NOW, &mut store)
     }
