@@ -8,7 +8,7 @@
 //! Memory: one page pinned at a time; the entries of one node on the stack when it is cut in two or put together.
 #![deny(clippy::indexing_slicing)]
 
-use super::node_edit::{Place, ROOT_ENTRIES, child_of, index_entry};
+use super::node_edit::{Entries, Place, ROOT_ENTRIES, child_of, index_entry};
 use crate::alloc::Use;
 use crate::extent::Leaf;
 use crate::extent::tree_node::{DEPTH_MAX, Entry, Header, key_of};
@@ -74,6 +74,19 @@ impl Leaf {
             && self.first.saturating_add(self.len) == behind.first
             && self.len.saturating_add(behind.len) <= most;
         joins.then(|| Leaf { len: self.len.saturating_add(behind.len), ..*self })
+    }
+}
+
+impl Entries {
+    /// Joins the first extent with the one before it, if they are one.
+    fn join_first(&mut self, before: Entry) -> bool {
+        let first = self.first_mut();
+        let joined = first.and_then(|first| {
+            let both = Leaf::new(before).joined(&Leaf::new(*first))?;
+            *first = both.entry();
+            Some(())
+        });
+        joined.is_some()
     }
 }
 
@@ -152,7 +165,9 @@ impl Handle<'_> {
             }
             let left = leaf.header.entries.saturating_sub(range.len() as u16);
             if usize::from(left) + all.len() <= usize::from(leaf.header.max) {
-                return self.splice_leaf(inode, &way, range, &all);
+                let is_fewer = all.len() < range.len();
+                self.splice_leaf(inode, &way, range, &all)?;
+                return if is_fewer { self.narrow_tree(inode, target) } else { Ok(()) };
             }
             self.make_room(inode, &way, target)?;
         }
@@ -246,12 +261,26 @@ impl Handle<'_> {
         if depth >= DEPTH_MAX || way.levels.is_full() {
             return Err(Error::FileTooLarge);
         }
-        let goal = self.goal_of_inode(inode.ino);
+        let goal = self.goal_of_node(depth, root.all());
         let block = self.allocate_node(inode, goal)?;
         self.create_node(inode, block, depth, root.all())?;
         let key = root.all().first().map_or(0, key_of);
         self.store_root(inode, depth.saturating_add(1), &[index_entry(key, block)]);
         Ok(())
+    }
+
+    /// Where a node goes that is to have entries such as these: beside those that it names; or, if it names content, near the end of
+    /// that one's group, where it does not take a block that content would go to when a hole is filled.
+    fn goal_of_node(&self, depth: u16, entries: &[Entry]) -> u64 {
+        let Some(&last) = entries.last() else { return 0 };
+        if depth > 0 {
+            return child_of(last).saturating_add(1);
+        }
+        let sb = &self.fs.sb;
+        let group = u64::from(sb.blocks_per_group).max(1);
+        let into = Leaf::new(last).first.saturating_sub(sb.first_data_block);
+        let behind = (into - into % group).saturating_add(group - group / 16);
+        behind.saturating_add(sb.first_data_block)
     }
 
     /// Splits the node below that at level `above`, which has room: in half, or for what comes at the end of the file so that the new node
@@ -262,7 +291,6 @@ impl Handle<'_> {
         else {
             return Err(corrupt);
         };
-        let Place::Block(block) = node.place else { return Err(corrupt) };
         let entries = self.tree_entries(inode, node.place)?;
         let (count, depth) = (node.header.entries, node.header.depth);
         let kept = match (way.is_at_the_end(), depth) {
@@ -272,7 +300,8 @@ impl Handle<'_> {
         };
         let moved = entries.all().get(usize::from(kept)..).unwrap_or_default();
         let key = moved.first().map_or(target, key_of);
-        let new = self.allocate_node(inode, block.saturating_add(1))?;
+        let goal = self.goal_of_node(depth, entries.all());
+        let new = self.allocate_node(inode, goal)?;
         self.create_node(inode, new, depth, moved)?;
         self.cut_entries(inode, node.place, node.header, kept)?;
         let at = parent.index().saturating_add(1);
@@ -321,14 +350,19 @@ impl Handle<'_> {
         let mut node = self.tree_node(inode, parent.place)?;
         let (left, right) = (child_of(node.entry(at)?), child_of(node.entry(behind)?));
         drop(node);
-        let header = self.tree_node(inode, Place::Block(left))?.header()?;
-        let moved = self.tree_entries(inode, Place::Block(right))?;
+        let mut node = self.tree_node(inode, Place::Block(left))?;
+        let header = node.header()?;
+        let last = header.entries.checked_sub(1).map(|at| node.entry(at)).transpose()?;
+        drop(node);
+        let mut moved = self.tree_entries(inode, Place::Block(right))?;
         let both = header.entries.saturating_add(moved.header.entries);
         if header.depth != moved.header.depth || left == right || both > header.max {
             return Ok(false);
         }
+        let is_joined = header.depth == 0 && last.is_some_and(|last| moved.join_first(last));
         let end = header.entries;
-        self.splice_entries(inode, Place::Block(left), header, end..end, moved.all())?;
+        let from = end.saturating_sub(u16::from(is_joined));
+        self.splice_entries(inode, Place::Block(left), header, from..end, moved.all())?;
         self.free_node(inode, right)?;
         self.splice_entries(inode, parent.place, parent.header, behind..behind.saturating_add(1), &[])?;
         Ok(true)
