@@ -123,12 +123,17 @@ impl Setup {
         self
     }
 
-    /// With a journal of 1 MiB, the smallest.
-    pub fn small_journal(mut self) -> Setup {
+    /// On a small device, with the smallest journal: 1,024 blocks.
+    pub fn small(mut self) -> Setup {
+        let (size_mib, journal) = match self.spec.block_bytes {
+            1024 => (4, "-J size=1"),
+            2048 => (8, "-J size=2"),
+            _ => (12, "-J size=4"),
+        };
         if self.has_journal && self.spec.arguments.is_empty() {
-            self.spec = self.spec.arguments("-J size=1");
+            self.spec = self.spec.arguments(journal);
         }
-        self
+        self.size(size_mib)
     }
 
     /// An image of it, made on a device full of [`BEFORE`].

@@ -6,7 +6,7 @@ use rumpcap::block::{Effect, Fault, FaultInjector, MemoryDevice, Operation};
 use rumpcap::{DataMode, Kernel};
 use rumpcap_testing::images::build;
 use rumpcap_testing::skip;
-use rumpcap_testing::tools::{command, output};
+use rumpcap_testing::tools::{command, output, scratch};
 use rumpcap_testing::watchdog::Watchdog;
 use rumpcap_testing::writing::cuts::{Tape, single};
 use rumpcap_testing::writing::{
@@ -92,7 +92,7 @@ fn one(setup: &Setup, ops: &[Op], fault: Fault) -> Result<bool, String> {
 
 /// Both recoveries give a clean file system, which still has what was acknowledged.
 fn in_order(setup: &Setup, bytes: &[u8], tape: &Tape) -> Result<(), String> {
-    let directory = tempfile::tempdir().expect("a temporary directory");
+    let directory = scratch();
     let path = directory.path().join("image");
     std::fs::write(&path, bytes).expect("an image");
     let mode = if setup.has_journal { "-p" } else { "-fy" };
@@ -127,7 +127,7 @@ fn every(name: &str, operation: Operation, sample: u64, effect: Effect) {
     if !build::tools_exist() {
         return skip::skip("e2fsprogs is not installed");
     }
-    let setup = Setup::named(name).size(8).small_journal();
+    let setup = Setup::named(name).small();
     let ops = operations(&setup, 5, 40);
     let watchdog = Watchdog::new(1, HANGS);
     let step = if is_thorough() { 1 } else { sample };

@@ -6,6 +6,7 @@ use rumpcap::block::MemoryDevice;
 use rumpcap::{DataMode, Error, Owner};
 use rumpcap_testing::images::build;
 use rumpcap_testing::skip;
+use rumpcap_testing::tools::scratch;
 use rumpcap_testing::writing::cuts::single;
 use rumpcap_testing::writing::{Generator, Handle, LibraryTarget, Op, Run, Setup, first_model};
 use std::sync::Arc;
@@ -13,7 +14,7 @@ use std::sync::Arc;
 const LIMIT: Option<u64> = Some(512 << 10);
 
 fn small(name: &str) -> Setup {
-    Setup::named(name).size(4).small_journal()
+    Setup::named(name).small()
 }
 
 /// Fills the file system with a file, and makes it shorter by `blocks`.
@@ -81,7 +82,7 @@ fn no_inodes() {
         return skip::skip("e2fsprogs is not installed");
     }
     let mut setup = small("w-ext4-4k");
-    setup.spec = setup.spec.arguments("-N 48 -J size=1").size(8);
+    setup.spec = setup.spec.arguments("-N 48 -J size=4");
     let device = Arc::new(MemoryDevice::from_bytes(&setup.image()));
     let mut target = LibraryTarget::new(device.clone(), LIMIT, DataMode::Ordered).expect("mounting");
     let mut made = 0;
@@ -102,7 +103,7 @@ fn no_inodes() {
 }
 
 fn clean(image: &[u8]) {
-    let directory = tempfile::tempdir().expect("a temporary directory");
+    let directory = scratch();
     let path = directory.path().join("image");
     std::fs::write(&path, image).expect("an image");
     fsck(&path).unwrap_or_else(|why| panic!("{why}"));

@@ -2,14 +2,16 @@
 
 use rumpcap_testing::loop_mount::{self, LoopMount};
 use rumpcap_testing::skip;
+use rumpcap_testing::tools::scratch;
 use rumpcap_testing::writing::{HostTarget, Model, Op, Run, Setup, shrink};
 
 /// Runs `work` on the kernel's mount of a new image.
 fn on_the_kernel<T>(setup: &Setup, work: impl FnOnce(&mut Run, &mut HostTarget) -> T) -> T {
-    let image = tempfile::NamedTempFile::new().expect("a temporary file");
-    std::fs::write(image.path(), &*setup.image()).expect("an image");
+    let directory = scratch();
+    let image = directory.path().join("image");
+    std::fs::write(&image, &*setup.image()).expect("an image");
     // Linux does not find data of files with a block map that has no block yet when it looks for data (SEEK_DATA).
-    let mount = LoopMount::new(image.path(), "noatime,nodelalloc").expect("the kernel mounts it");
+    let mount = LoopMount::new(&image, "noatime,nodelalloc").expect("the kernel mounts it");
     work(&mut Run::new(Model::new(None)), &mut HostTarget::new(mount.path().to_owned()))
 }
 

@@ -9,6 +9,7 @@ use rumpcap::{DataMode, Kernel, MountOptions};
 use rumpcap_testing::images::build;
 use rumpcap_testing::seed::Random;
 use rumpcap_testing::skip;
+use rumpcap_testing::tools::scratch;
 use rumpcap_testing::writing::cuts::{Tape, single};
 use rumpcap_testing::writing::{Generator, LibraryTarget, Op, Setup, Target, first_model, mount_options};
 use std::io::{Read, Write};
@@ -22,7 +23,7 @@ const SEED: &str = "RUMPCAP_KILLED_SEED";
 const LIMIT: Option<u64> = Some(512 << 10);
 
 fn setup() -> Setup {
-    Setup::named("w-ext4-1k").size(8).small_journal()
+    Setup::named("w-ext4-1k").small()
 }
 
 /// Operations for as long as the process lives. Each is told to `apply`, which says whether it was done.
@@ -93,7 +94,7 @@ fn killed_at_random() {
     let mut random = Random::new(1);
     let mut operations_done = 0;
     for seed in 0..rounds {
-        let directory = tempfile::tempdir().expect("a temporary directory");
+        let directory = scratch();
         let path = directory.path().join("image");
         std::fs::write(&path, &*setup().image()).expect("an image");
         let said = run_child(&path, seed, Duration::from_micros(random.below(150_000)));

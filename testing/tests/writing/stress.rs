@@ -8,6 +8,7 @@ use rumpcap_testing::images::build;
 use rumpcap_testing::oracle::{self, Description};
 use rumpcap_testing::seed::Random;
 use rumpcap_testing::skip;
+use rumpcap_testing::tools::scratch;
 use rumpcap_testing::watchdog::Watchdog;
 use rumpcap_testing::writing::{
     Capabilities, Compared, FIRST_MOUNT, Generator, Handle, LibraryTarget, Model, Op, Run, Setup, compare,
@@ -110,7 +111,7 @@ fn threads(name: &str) {
     let models: Vec<Model> =
         models.into_iter().map(|model| model.unwrap_or_else(|why| panic!("{name}: {why}"))).collect();
     target.unmount().expect("unmounting");
-    let directory = tempfile::tempdir().expect("a temporary directory");
+    let directory = scratch();
     let path = directory.path().join("image");
     std::fs::write(&path, device.to_bytes()).expect("an image");
     fsck(&path).unwrap_or_else(|why| panic!("{name}: {why}"));
@@ -183,7 +184,7 @@ fn a_thousand_threads_that_write() {
     drop(shared);
     drop(mount);
     target.unmount().expect("unmounting");
-    let directory = tempfile::tempdir().expect("a temporary directory");
+    let directory = scratch();
     let path = directory.path().join("image");
     std::fs::write(&path, device.to_bytes()).expect("an image");
     fsck(&path).unwrap_or_else(|why| panic!("{why}"));

@@ -4,7 +4,7 @@ use rumpcap::DataMode;
 use rumpcap::block::{MemoryDevice, OpenOptions};
 use rumpcap_testing::loop_mount;
 use rumpcap_testing::oracle;
-use rumpcap_testing::tools::{command, output};
+use rumpcap_testing::tools::{command, output, scratch};
 use rumpcap_testing::writing::{
     Capabilities, Compared, Generator, LibraryTarget, Limit, Model, Op, Run, Setup, compare, first_model,
     shrink,
@@ -106,7 +106,7 @@ fn drive(
 /// e2fsck, the kernel (or debugfs) and the library itself on an unmounted image.
 pub fn judge(image: &[u8], model: &mut Model, limit: Limit) -> Result<(), String> {
     model.apply(&Op::Remount, None);
-    let directory = tempfile::tempdir().expect("a temporary directory");
+    let directory = scratch();
     let path = directory.path().join("image");
     std::fs::write(&path, image).expect("an image");
     fsck(&path)?;
