@@ -170,6 +170,6 @@ fn every_flush() {
 #[test]
 fn every_read() {
     every("w-ext4-1k", Operation::Read, 7, FAIL);
-    every("w-ext2-1k", Operation::Read, 11, FAIL);
-    every("w-ext4-1k", Operation::Read, 15, GONE);
+    every("w-ext2-1k", Operation::Read, 4, FAIL);
+    every("w-ext4-1k", Operation::Read, 9, GONE);
 }
