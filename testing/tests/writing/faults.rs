@@ -1,7 +1,7 @@
 //! A device whose Nth write, flush or read fails, for every N: errors, no panic and no hang; what was acknowledged is there afterwards, and the
 //! file system is in order.
 
-use crate::support::{caught, fsck, is_thorough};
+use crate::support::{caught, first_seed, fsck, is_thorough};
 use rumpcap::block::{Effect, Fault, FaultInjector, MemoryDevice, Operation};
 use rumpcap::{DataMode, Kernel};
 use rumpcap_testing::images::build;
@@ -132,7 +132,7 @@ fn every(name: &str, operation: Operation, sample: u64, effect: Effect) {
         return skip::skip("e2fsprogs is not installed");
     }
     let setup = Setup::named(name).small();
-    let ops = operations(&setup, 5, 150);
+    let ops = operations(&setup, first_seed() + 5, 150);
     let watchdog = Watchdog::new(1, HANGS);
     let step = if is_thorough() { 1 } else { sample };
     let mut count = 0;

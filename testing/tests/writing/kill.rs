@@ -3,7 +3,7 @@
 //! The child is this test program, told by the environment what to write to. Before and behind each operation it says so on its standard output;
 //! the parent makes the same operations from the same seed, and knows from what it reads which states are possible.
 
-use crate::support::{fsck, is_thorough};
+use crate::support::{first_seed, fsck, is_thorough};
 use rumpcap::block::{FileDevice, MemoryDevice};
 use rumpcap::{DataMode, Kernel, MountOptions};
 use rumpcap_testing::images::build;
@@ -93,7 +93,7 @@ fn killed_at_random() {
     let rounds = if is_thorough() { 300 } else { 12 };
     let mut random = Random::new(1);
     let mut operations_done = 0;
-    for seed in 0..rounds {
+    for seed in first_seed()..first_seed() + rounds {
         let directory = scratch();
         let path = directory.path().join("image");
         std::fs::write(&path, &*setup().image()).expect("an image");
