@@ -248,7 +248,9 @@ impl Handle<'_> {
     /// none, the tree grows.
     fn make_room(&mut self, inode: &mut Inode, way: &Way, target: u32) -> Result<()> {
         let has_room = |level: &Level| level.header.entries < level.header.max;
-        match way.levels.iter().rposition(has_room) {
+        // The leaf itself may have room for one entry where two are wanted.
+        let above_leaf = way.levels.get(..way.levels.len().saturating_sub(1)).unwrap_or_default();
+        match above_leaf.iter().rposition(has_room) {
             Some(above) => self.split(inode, way, above, target),
             None => self.grow(inode, way),
         }
