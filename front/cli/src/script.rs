@@ -27,7 +27,8 @@ pub const BUILT_IN: &[(&str, &str)] = &[
 ];
 
 /// Commands that have no place in an image that is mounted.
-const OUTSIDE: &[&str] = &["info", "mkfs", "fsck", "top", "trace", "shell", "batch", "completions", "man", "help"];
+const OUTSIDE: &[&str] =
+    &["info", "mkfs", "fsck", "top", "trace", "shell", "batch", "completions", "man", "help"];
 
 /// What a line comes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

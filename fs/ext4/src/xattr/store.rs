@@ -80,7 +80,7 @@ impl Handle<'_> {
 
     /// Stores a draft in a new block.
     fn create_attribute_block(&mut self, inode: &mut Inode, draft: &mut Draft) -> Result<()> {
-        let goal = self.goal_of_inodede.ino);
+        let goal = self.goal_of_inode(inode);
         let number = self.allocate_blocks(goal, 1)?.first;
         draft.seal(number, self.checksum_seed());
         self.create_block(number, |bytes| copy(bytes, draft.bytes()))?;
