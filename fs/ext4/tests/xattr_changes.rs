@@ -812,3 +812,31 @@ fn a_failing_device_changes_nothing() {
         check(&image, &format!("{arguments:?}: failing"));
     }
 }
+
+#[test]
+fn projects_and_directories_without_case() {
+    if !have_tools() {
+        return;
+    }
+    let image = image(&["-t", "ext4", "-O", "project,casefold", "-I", "256"], "16M");
+    let mounted = mount(&image);
+    let r = mounted.reserve();
+    let dir = NewFile { kind: FileKind::Directory, mode: 0o755, uid: 0, gid: 0, rdev: (0, 0), target: b"" };
+    let empty = EntryName { dir: mounted.fs.root(), name: b"empty" };
+    let empty = mounted.fs.create(&r, empty, &dir, NOW).unwrap().attributes.ino;
+    let apply = |ino, change: SetAttributes| mounted.fs.set_attributes(&r, ino, &change, NOW);
+    let casefold = SetAttributes { flags: Some(0x4000_0000), ..SetAttributes::default() };
+    let project = SetAttributes { project: Some(0x8765_4321), ..SetAttributes::default() };
+    let full = InodeNo(ino(&mounted, "d"));
+    assert_eq!(apply(full, casefold).err(), Some(Error::NotEmpty));
+    assert_eq!(apply(empty, casefold).unwrap().attributes.flags & 0x4000_0000, 0x4000_0000);
+    let file = InodeNo(ino(&mounted, "f4"));
+    assert_eq!(apply(file, casefold).err().map(Error::errno), Some(22));
+    assert_eq!(apply(file, project).unwrap().attributes.project, 0x8765_4321);
+    drop(r);
+    unmount(&mounted);
+    check(&image, "project");
+    let stat = image.stat(&["/f4".to_owned(), "/empty".to_owned()]);
+    assert_eq!(stat["/f4"].project, 0x8765_4321);
+    assert_eq!(stat["/empty"].flags & 0x4000_0000, 0x4000_0000);
+}
