@@ -150,10 +150,12 @@ impl Ext4 {
         let (changed, created) = tx.held.units(page);
         let mut held = HeldBlocks { first, changed: 0, created: 0, bytes: tx.held.pin(page) };
         let units_log = block_log.saturating_sub(UNIT_BYTES.trailing_zeros());
+        // A part of a block may have been changed, as that of the super block; who creates a block makes all of it.
+        let units_of_block = (1u16 << (1 << units_log)).wrapping_sub(1) as u8;
         for index in 0..(PAGE_SIZE >> block_log).max(1) {
             let unit = index << units_log;
             let is_freed = tx.revoked.contains(first.saturating_add(index as u64));
-            if changed >> unit & 1 != 0 && !is_freed {
+            if changed >> unit & units_of_block != 0 && !is_freed {
                 held.changed |= 1 << index;
                 held.created |= (created >> unit & 1) << index;
             }
