@@ -47,7 +47,9 @@ impl Handle<'_> {
     /// none, the tree grows.
     pub(super) fn make_room(&mut self, inode: &mut Inode, way: &Way, target: u32) -> Result<()> {
         let has_room = |level: &Level| level.header.entries < level.header.max;
-        match way.levels.iter().rposition(has_room) {
+        // The leaf may have room, though not enough: an extent can become three.
+        let above = way.levels.len().saturating_sub(1);
+        match way.levels.iter().take(above).rposition(has_room) {
             Some(above) => self.split(inode, way, above, target),
             None => self.grow(inode, way),
         }
@@ -92,10 +94,12 @@ impl Handle<'_> {
         };
         let entries = self.tree_entries(inode, node.place)?;
         let (count, depth) = (node.header.entries, node.header.depth);
+        // An extent that is to be exchanged is there, one that is to be put into a hole is not.
+        let is_there = way.now.is_some_and(|now| now.logical == target);
         let kept = match (way.is_at_the_end(), depth) {
-            (true, 0) => count,
-            (true, _) => count.saturating_sub(1),
-            (false, _) => count / 2,
+            (true, 0) if !is_there => count,
+            (true, _) => count.saturating_sub(1).max(1),
+            (false, _) => (count / 2).max(1),
         };
         let moved = entries.all().get(usize::from(kept)..).unwrap_or_default();
         let key = moved.first().map_or(target, key_of);
