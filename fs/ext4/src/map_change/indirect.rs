@@ -202,7 +202,7 @@ impl Handle<'_> {
         // What lies between is left free for the blocks between, if the two are near.
         let _ = logical;
         let near = near.map(|block| block + 1).filter(|&block| block < self.fs.sb.blocks_count);
-        Ok(near.unwrap_or_else(|| self.goal_of_inode(inode.ino)))
+        Ok(near.unwrap_or_else(|| self.goal_of_inode(inode)))
     }
 
     /// See [`Handle::unmap_blocks`].

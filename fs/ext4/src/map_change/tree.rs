@@ -244,11 +244,13 @@ impl Handle<'_> {
         Ok(run.first)
     }
 
-    /// Makes room for an entry in the leaf of `way`, or a step towards it: the highest full node below one that has room is split; if there is
+    /// Makes more room in the leaf of `way`, or a step towards it: the highest node below one that has room is split; if there is
     /// none, the tree grows.
     fn make_room(&mut self, inode: &mut Inode, way: &Way, target: u32) -> Result<()> {
         let has_room = |level: &Level| level.header.entries < level.header.max;
-        match way.levels.iter().rposition(has_room) {
+        // The leaf itself may have room for one entry where two are needed.
+        let above_leaf = way.levels.split_last().map_or(&[][..], |(_, above)| above);
+        match above_leaf.iter().rposition(has_room) {
             Some(above) => self.split(inode, way, above, target),
             None => self.grow(inode, way),
         }
