@@ -150,7 +150,7 @@ fn damage_is_an_error() {
 
 /// Changes a few bytes of the first two MiB, where inodes and directories are; not of the super block.
 fn damage(bytes: &mut [u8], random: &mut Random) {
-    let at = 2048 + random.below(2 << 20) as usize & !3;
+    let at = (2048 + random.below(2 << 20) as usize) & !3;
     let value = match random.below(4) {
         0 => 0,
         1 => u32::MAX,
@@ -171,7 +171,7 @@ fn abuse(mounted: &Mounted, model: &Model, random: &mut Random) {
         let other = random.pick(&things);
         let new = format!("new-{}-{}", random.below(1000), "x".repeat(random.below(200) as usize));
         let to = EntryName { dir: InodeNo(other.ino), name: new.as_bytes() };
-        let (r, in_use) = (mounted.r(), |ino: InodeNo| ino.0 % 7 == 0);
+        let (r, in_use) = (mounted.r(), |ino: InodeNo| ino.0.is_multiple_of(7));
         match random.below(8) {
             0 => drop(mounted.fs.remove(&r, at, Remove::File, &in_use, NOW)),
             1 => drop(mounted.fs.remove(&r, at, Remove::Directory, &in_use, NOW)),

@@ -1,4 +1,5 @@
 //! Names that come, go and move: on images of mke2fs, against a model, judged by e2fsck and by the host's kernel.
+#![allow(clippy::unwrap_used)]
 
 mod hostile;
 mod large;
