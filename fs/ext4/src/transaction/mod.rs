@@ -30,6 +30,7 @@ use crate::Ext4;
 use crate::SuperBlock;
 use crate::alloc::Hints;
 use crate::journal::write::JournaledDevice;
+use crate::journaled_content::JournaledContent;
 use freed::FreedBlocks;
 pub(crate) use handle::Handle;
 use rumpcap_host::sync::{Mutex, MutexGuard};
@@ -155,6 +156,8 @@ pub(crate) struct Writer {
     pub(crate) journal: Option<Arc<JournaledDevice<WiredRun>>>,
     pub(crate) dirty: DirtyDevice,
     pub(crate) data: DataMode,
+    /// The device, where content goes through the journal.
+    pub(crate) in_journal: Option<Arc<JournaledContent>>,
     /// Kept for `dirty`.
     _writeback: Arc<dyn Writeback>,
 }
@@ -170,6 +173,7 @@ impl Writer {
         sizes: &Sizes,
         counts: Counts,
         journal: Option<Arc<JournaledDevice<WiredRun>>>,
+        in_journal: Option<Arc<JournaledContent>>,
         writeback: Arc<dyn Writeback>,
         data: DataMode,
     ) -> Result<Writer> {
@@ -190,7 +194,7 @@ impl Writer {
             stopped: None,
         };
         let dirty = vm.add_dirty_device(&writeback)?;
-        Ok(Writer { tx: Mutex::new(tx), journal, dirty, data, _writeback: writeback })
+        Ok(Writer { tx: Mutex::new(tx), journal, dirty, data, in_journal, _writeback: writeback })
     }
 }
 
@@ -218,6 +222,9 @@ impl Ext4 {
         let writer = self.writer()?;
         let mut tx = writer.tx.lock();
         tx.stopped.map_or(Ok(()), Err)?;
+        if let Some(content) = &writer.in_journal {
+            content.note_time(now);
+        }
         let mut error = Error::ReadOnly;
         for _ in 0..TRIES {
             self.forget_durable(writer, &mut tx);
@@ -280,6 +287,11 @@ impl Ext4 {
     ) -> Result<bool> {
         match error {
             _ if tx.is_full && tx.held.len() > 0 => self.commit_transaction(r, writer, tx, now)?,
+            // Alone it has too many blocks to revoke: none, when all are at home.
+            _ if tx.is_full && writer.in_journal.is_some() => {
+                let done = writer.journal.as_ref().map_or(Ok(()), |journal| journal.checkpoint(now));
+                tx.or_stop(done)?;
+            }
             Error::NoSpace { .. } if !tx.freed.is_empty() => self.sync_transaction(r, writer, tx, now)?,
             _ => return Ok(false),
         }
