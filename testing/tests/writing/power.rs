@@ -1,7 +1,7 @@
 //! Power cuts: every prefix of the requests, with what was not flushed lost, reordered or torn at sectors. e2fsck's recovery and ours both give a
 //! file system that e2fsck finds clean and that is in a state no older than the last sync.
 
-use crate::support::{caught, first_seed, fsck, is_alike, is_thorough};
+use crate::support::{caught, first_seed, fsck, is_alike, is_thorough, ops};
 use rumpcap::block::MemoryDevice;
 use rumpcap::{DataMode, Kernel, Mount, MountOptions};
 use rumpcap_testing::images::build;
@@ -205,7 +205,8 @@ fn cut_everywhere(scene: &Scene, seeds: u64) {
     if !build::tools_exist() {
         return skip::skip("e2fsprogs is not installed");
     }
-    let (seeds, sample) = if is_thorough() { (seeds * 20, 1) } else { (seeds, scene.sample) };
+    let thorough = (ops(0) / scene.ops).max(1) as u64;
+    let (seeds, sample) = if is_thorough() { (thorough, 1) } else { (seeds, scene.sample) };
     for seed in first_seed()..first_seed() + seeds {
         let tape = caught(|| generated(scene, seed))
             .unwrap_or_else(|why| panic!("{}, seed {seed}: {why}", scene.setup));
