@@ -25,6 +25,13 @@ impl Accounts {
         Accounts { users: read(mount, "/etc/passwd"), groups: read(mount, "/etc/group") }
     }
 
+    /// Reads the names of the host.
+    pub fn host() -> Accounts {
+        let read =
+            |path| std::fs::File::open(path).map(|file| parse(file.take(FILE_BYTES_MAX))).unwrap_or_default();
+        Accounts { users: read("/etc/passwd"), groups: read("/etc/group") }
+    }
+
     /// Name of the user `uid`, if it has one.
     pub fn user(&self, uid: u32) -> Option<&str> {
         find(&self.users, uid)

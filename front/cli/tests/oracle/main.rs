@@ -7,6 +7,7 @@
 mod archive;
 mod copy;
 mod digest;
+mod ends;
 mod exits;
 mod fixture;
 mod fsck;
@@ -19,3 +20,4 @@ mod space;
 mod terminal;
 mod trace;
 mod watching;
+mod writing;

@@ -69,7 +69,8 @@ impl Handle<'_> {
         let at = fs.byte_of(block, 0)?;
         let size = fs.sb.block_size as usize;
         let page = whole_page(fs, self.r, at, size)?;
-        self.tx.save(&page, at, &[0..size])?;
+        let all = 0..size;
+        self.tx.save(&page, at, &[all])?;
         self.tx.unrevoke(block);
         Ok(self.tx.change(page, at, size, HeldAs::Created, |bytes| {
             bytes.fill(0);

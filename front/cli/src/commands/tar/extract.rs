@@ -61,7 +61,7 @@ pub fn run(session: &mut Session, args: &TarArgs) -> Run {
         top,
         way: Vec::new(),
         directories: Vec::new(),
-        accounts: None,
+        accounts: Accounts::default(),
         latest: args.write.time.map(|seconds| Timestamp { seconds, nanoseconds: 0 }),
         buffer: buffer(),
         progress: session.progress(Place::Free)?,
@@ -100,8 +100,8 @@ struct Extract<'a> {
     inherits: Vec<Inherits>,
     /// Directories that were members, and their times.
     directories: Vec<(u64, Option<Timestamp>, Timestamp)>,
-    /// Read when a list has a name.
-    accounts: Option<Accounts>,
+    /// None until a list has a name.
+    accounts: Accounts,
     latest: Option<Timestamp>,
     buffer: Vec<u8>,
     progress: Progress,
@@ -256,7 +256,7 @@ impl Extract<'_> {
                     Some(value) => xattrs.push((name.to_vec(), value)),
                     None => session.fail(
                         Path::new(OsStr::from_bytes(&entry.name)),
-                        &"an access control list that cannot be read, or names nobody of the image",
+                        &"an access control list that cannot be read, or names somebody unknown",
                     ),
                 }
             }
@@ -277,11 +277,18 @@ impl Extract<'_> {
         Ok(())
     }
 
+    /// A list in its binary form. GNU tar writes names; they are looked up in the image (as it was, and as it is now, since the archive may
+    /// have brought its accounts along), then on the host, where the archive may come from.
     fn list(&mut self, text: &[u8]) -> Option<Vec<u8>> {
-        let accounts = self.accounts.get_or_insert_with(|| Accounts::of(&self.tree.mount));
-        acl::parse(text, &|who, name| match who {
-            Who::User => accounts.uid(name),
-            Who::Group => accounts.gid(name),
+        let parse = |accounts: &Accounts| {
+            acl::parse(text, &|who, name| match who {
+                Who::User => accounts.uid(name),
+                Who::Group => accounts.gid(name),
+            })
+        };
+        parse(&self.accounts).or_else(|| {
+            self.accounts = Accounts::of(&self.tree.mount);
+            parse(&self.accounts).or_else(|| parse(&Accounts::host()))
         })
     }
 
