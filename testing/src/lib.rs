@@ -20,6 +20,7 @@ pub mod skip;
 pub mod tools;
 pub mod tree;
 pub mod watchdog;
+pub mod writing;
 
 /// The smallest limit that every image must work at.
 pub const SMALLEST_LIMIT_BYTES: u64 = 256 << 10;

@@ -96,3 +96,12 @@ pub enum DebugfsMode {
 pub fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
+
+/// A directory for images that tools are shown by the thousand: in memory where the host has such a place, as tools sync what they close.
+///
+/// # Panics
+/// When it cannot be made.
+pub fn scratch() -> tempfile::TempDir {
+    let in_memory = tempfile::tempdir_in("/dev/shm");
+    in_memory.or_else(|_| tempfile::tempdir()).expect("a temporary directory")
+}

@@ -31,6 +31,7 @@
 #![forbid(unsafe_code)]
 
 mod age;
+mod by_inode;
 mod change;
 mod clock;
 mod file;

@@ -95,20 +95,24 @@ struct Inner {
     kernel: Kernel,
     vfs: Arc<rumpcap_vfs::Mount>,
     ext4: Arc<Ext4>,
+    /// If it is mounted to be written.
+    changes: Option<Box<Changes>>,
+}
+
+/// What changes need.
+struct Changes {
     clock: Clock,
-    read_only_reason: Option<&'static str>,
-    /// Commits what is old enough, as long as it is mounted to be written.
-    age: Option<Age>,
+    /// Commits what is old enough.
+    age: Age,
 }
 
 impl Inner {
     fn unmount(&mut self) -> Result<()> {
+        let Some(changes) = self.changes.take() else { return Ok(()) };
+        let Changes { clock, age } = *changes;
         // Stopped first, so that nobody commits what is unmounted.
-        match self.age.take() {
-            Some(age) => drop(age),
-            None => return Ok(()),
-        }
-        self.vfs.unmount(self.clock.now())
+        drop(age);
+        self.vfs.unmount(clock.now())
     }
 }
 
@@ -126,26 +130,27 @@ impl Mount {
         options: &MountOptions,
     ) -> Result<Mount> {
         let clock = Clock::new(options.time);
-        let access = options.access;
         let options = rumpcap_ext4::Options {
             ignore_journal: options.ignore_journal,
             temporary_directory: options.temporary_directory.clone(),
             super_block_offset: options.super_block_offset,
-            access,
+            access: options.access,
             data: options.data,
             now: clock.now(),
         };
         let ext4 = Arc::new(Ext4::mount(vfs.vm(), device, &options)?);
         let vfs = Arc::new(rumpcap_vfs::Mount::new(vfs.clone(), ext4.clone()));
-        let reason = || vfs.fs().read_only_reason().unwrap_or("this file system is not written");
-        let read_only_reason = (access == Access::Write && !vfs.is_writable()).then(reason);
-        let age = if vfs.is_writable() { Some(Age::start(vfs.clone(), clock)?) } else { None };
-        Ok(Mount(Arc::new(Inner { kernel, vfs, ext4, clock, read_only_reason, age })))
+        let changes = if vfs.is_writable() {
+            Some(Box::new(Changes { clock, age: Age::start(vfs.clone(), clock)? }))
+        } else {
+            None
+        };
+        Ok(Mount(Arc::new(Inner { kernel, vfs, ext4, changes })))
     }
 
-    /// The time of a change that is made now.
+    /// The time of a change that is made now; of none where nothing is changed.
     pub(crate) fn now(&self) -> Timestamp {
-        self.0.clock.now()
+        self.0.changes.as_ref().map_or(Timestamp::default(), |changes| changes.clock.now())
     }
 
     /// Whether it can be written.
@@ -155,7 +160,7 @@ impl Mount {
 
     /// Why it is only read, if it was to be written.
     pub fn read_only_reason(&self) -> Option<&'static str> {
-        self.0.read_only_reason
+        self.0.vfs.fs().read_only_reason()
     }
 
     /// Unmounts: makes everything durable and leaves the file system in order. Dropping the last handle does the same, and loses the

@@ -177,7 +177,7 @@ impl Mount {
     /// # Errors
     /// `IsADirectory`, `WrongType`, `Encrypted`, `Corrupt`, `Checksum`, `Io`, `ShortDevice`.
     pub fn read_at(&self, open: &OpenFile, offset: u64, buf: &mut [u8]) -> Result<usize> {
-        if let Some(writing) = &self.writing {
+        if let Some(writing) = self.writing.as_deref() {
             return self.read_changing(writing, open, offset, buf);
         }
         let len = cut(open.node().attributes.size_bytes.saturating_sub(offset), buf.len());

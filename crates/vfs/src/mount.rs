@@ -24,14 +24,14 @@ pub struct Mount {
     pub(crate) number: u32,
     pub(crate) frames: u32,
     /// For a file system that can be written.
-    pub(crate) writing: Option<Writing>,
+    pub(crate) writing: Option<Box<Writing>>,
 }
 
 impl Mount {
     /// Mounts `fs`, to be written if it can be.
     pub fn new(vfs: Arc<Vfs>, fs: std::sync::Arc<dyn FileSystem>) -> Mount {
         let (number, frames) = (vfs.mount_number(), fs.max_pins() + DATA_PINS);
-        let writing = fs.change().map(|_| Writing::new());
+        let writing = fs.change().map(|_| Box::new(Writing::new(&vfs.vm)));
         Mount { vfs, fs, number, frames, writing }
     }
 
@@ -39,7 +39,7 @@ impl Mount {
     /// holds no page and no reservation, and is not inside already.
     pub fn enter(&self) -> Inside<'_> {
         let reservation = self.vfs.vm.reserve(self.frames);
-        Inside::new(self.writing.as_ref().map(Writing::share), reservation)
+        Inside::new(self.writing.as_ref().map(|writing| writing.share()), reservation)
     }
 
     /// The file system.
@@ -83,8 +83,8 @@ impl Mount {
     /// # Errors
     /// `NoMemory` with too many open files, on a mount that can be written.
     pub fn open(&self, _: &Reservation<'_>, node: Node) -> Result<OpenFile> {
-        if self.is_writable() {
-            self.vfs.opens.open(self.number, node.attributes.ino)?;
+        if let Some(writing) = &self.writing {
+            writing.opens.open(node.attributes.ino)?;
         }
         Ok(OpenFile::new(node))
     }
@@ -92,12 +92,12 @@ impl Mount {
     /// Closes a file that [`Mount::open`] has opened, once. One without names that nobody else has open is deleted; the caller is not
     /// inside.
     pub fn close(&self, open: &OpenFile, now: Timestamp) {
-        let ino = open.ino();
-        if !self.is_writable() || self.vfs.opens.close(self.number, ino) == Closed::Done {
+        let (Some(writing), ino) = (&self.writing, open.ino()) else { return };
+        if writing.opens.close(ino) == Closed::Done {
             return;
         }
         let Ok(change) = self.change() else { return };
-        if self.vfs.opens.close_nameless(self.number, ino) {
+        if writing.opens.close_nameless(ino) {
             self.delete(&change, ino, now);
         }
     }

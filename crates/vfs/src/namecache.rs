@@ -3,8 +3,8 @@
 //! Who calls it: `namei`. Names longer than [`NAME_MAX_CACHED`] bytes are not kept.
 //!
 //! NC-1. An entry says what the directory says: who changes a directory tells the cache before anybody else looks.
-//! NC-2. A directory's entries go with it, all at once: they carry the age of their directory's slot, which [`Namecache::forget_directory`]
-//! raises, and with it that of other directories that share the slot.
+//! NC-2. A directory that goes is empty: of its entries `..` alone is forgotten. What is known not to be in it is not in a new
+//! directory that gets its number either, until somebody tells.
 //! Locks: one mutex, held for moments. Memory: a 64th of the limit.
 
 use crate::cache::{Cache, Entry};
@@ -22,17 +22,12 @@ const RECLAIM_ITEMS: usize = 64;
 /// stays below 100 bytes.
 const NAME_MAX_CACHED: usize = 39;
 
-/// Ages of directories: a directory that goes takes a 64th of the names of others with it.
-const AGES: usize = 64;
-
 #[derive(Clone, Copy)]
 struct Name {
     directory: InodeNo,
     /// What it names; `None`: nothing (a negative entry).
     ino: Option<InodeNo>,
     mount: u32,
-    /// Of the directory's slot when this was remembered (NC-2).
-    age: u32,
     len: u8,
     bytes: [u8; NAME_MAX_CACHED],
 }
@@ -53,29 +48,11 @@ impl Name {
 /// The namecache of a kernel.
 pub(crate) struct Namecache {
     vm: Arc<Vm>,
-    names: Mutex<Names>,
+    cache: Mutex<Cache<Name>>,
 }
 
-struct Names {
-    cache: Cache<Name>,
-    ages: [u32; AGES],
-}
-
-impl Names {
-    fn age(&mut self, mount: u32, directory: InodeNo) -> &mut u32 {
-        &mut self.ages[hash(mount, directory, b"") as usize % AGES]
-    }
-
-    /// The entry of a name, if it is of its directory's age; one that is older goes.
-    fn find(&mut self, mount: u32, directory: InodeNo, name: &[u8]) -> Option<ItemNo> {
-        let age = *self.age(mount, directory);
-        let item = self.cache.find(hash(mount, directory, name), |n| n.is(mount, directory, name))?;
-        if self.cache.get(item).age == age {
-            return Some(item);
-        }
-        self.cache.remove(item);
-        None
-    }
+fn find(cache: &mut Cache<Name>, mount: u32, directory: InodeNo, name: &[u8]) -> Option<ItemNo> {
+    cache.find(hash(mount, directory, name), |n| n.is(mount, directory, name))
 }
 
 /// FNV-1a over the name, started with where it is.
@@ -88,8 +65,7 @@ fn hash(mount: u32, directory: InodeNo, name: &[u8]) -> u32 {
 impl Namecache {
     pub(crate) fn new(vm: &Arc<Vm>) -> Namecache {
         let most = Cache::<Name>::entries_in(vm.plan().limit_bytes / SHARE);
-        let names = Names { cache: Cache::new(most), ages: [0; AGES] };
-        Namecache { vm: vm.clone(), names: Mutex::new(names) }
+        Namecache { vm: vm.clone(), cache: Mutex::new(Cache::new(most)) }
     }
 
     /// What is known of a name: nothing, or the inode, or that there is none.
@@ -97,9 +73,9 @@ impl Namecache {
         if name.len() > NAME_MAX_CACHED {
             return None;
         }
-        let mut names = self.names.lock();
-        let item = names.find(mount, directory, name)?;
-        Some(names.cache.get(item).ino)
+        let mut cache = self.cache.lock();
+        let item = find(&mut cache, mount, directory, name)?;
+        Some(cache.get(item).ino)
     }
 
     /// Remembers what the directory said.
@@ -107,45 +83,36 @@ impl Namecache {
         let mut bytes = [0; NAME_MAX_CACHED];
         let Some(start) = bytes.get_mut(..name.len()) else { return };
         start.copy_from_slice(name);
-        let mut names = self.names.lock();
-        let age = *names.age(mount, directory);
-        let entry = Name { directory, ino, mount, age, len: name.len() as u8, bytes };
-        match names.find(mount, directory, name) {
-            Some(item) => names.cache.get_mut(item).ino = ino,
-            None => drop(names.cache.insert(&self.vm, hash(mount, directory, name), entry, |_| ())),
+        let entry = Name { directory, ino, mount, len: name.len() as u8, bytes };
+        let mut cache = self.cache.lock();
+        match find(&mut cache, mount, directory, name) {
+            Some(item) => cache.get_mut(item).ino = ino,
+            None => drop(cache.insert(&self.vm, hash(mount, directory, name), entry, |_| ())),
         }
     }
 
     /// Forgets what is known of a name.
     pub(crate) fn forget(&self, mount: u32, directory: InodeNo, name: &[u8]) {
-        let mut names = self.names.lock();
-        if let Some(item) = names.find(mount, directory, name) {
-            names.cache.remove(item);
+        let mut cache = self.cache.lock();
+        if let Some(item) = find(&mut cache, mount, directory, name) {
+            cache.remove(item);
         }
-    }
-
-    /// Forgets all names in a directory (NC-2).
-    pub(crate) fn forget_directory(&self, mount: u32, directory: InodeNo) {
-        let mut names = self.names.lock();
-        let age = names.age(mount, directory);
-        *age = age.wrapping_add(1);
     }
 
     /// Forgets all names of a mount that goes.
     pub(crate) fn forget_mount(&self, mount: u32) {
-        let mut names = self.names.lock();
-        names.cache.take_all(|name| name.mount == mount, |_| ());
+        self.cache.lock().take_all(|name| name.mount == mount, |_| ());
     }
 }
 
 impl Reclaim for Namecache {
     fn give_back_empty(&self) -> u64 {
-        self.names.try_lock().map_or(0, |mut names| names.cache.give_back_empty())
+        self.cache.try_lock().map_or(0, |mut cache| cache.give_back_empty())
     }
 
     fn reclaim(&self) -> u64 {
-        let Some(mut names) = self.names.try_lock() else { return 0 };
-        core::iter::from_fn(|| names.cache.take_oldest_idle(&self.vm)).take(RECLAIM_ITEMS).count() as u64
+        let Some(mut cache) = self.cache.try_lock() else { return 0 };
+        core::iter::from_fn(|| cache.take_oldest_idle(&self.vm)).take(RECLAIM_ITEMS).count() as u64
     }
 }
 
@@ -159,7 +126,7 @@ mod tests {
         let limit_bytes = Some(1 << 20);
         let vm = Vm::boot(BootOptions { limit_bytes, daemon: Daemon::Inline, ..Default::default() }).unwrap();
         let cache = Namecache::new(&vm);
-        let _held = cache.names.lock();
+        let _held = cache.cache.lock();
         assert_eq!((cache.give_back_empty(), cache.reclaim()), (0, 0));
     }
 }

@@ -30,6 +30,10 @@ pub enum Follow {
     No,
 }
 
+/// `FS_CASEFOLD_FL`: names that differ in case are one, so that a change of one entry is a change of many names; they are not
+/// remembered where they may change.
+pub(crate) const CASEFOLD_FLAG: u32 = 0x4000_0000;
+
 /// The last component of a path, which may not be there.
 pub(crate) struct LastName {
     /// Empty for the root and the empty path.
@@ -170,6 +174,9 @@ impl Mount {
 
     fn look_up(&self, r: &Reservation<'_>, dir: &Node, name: &[u8]) -> Result<InodeNo> {
         let found = self.fs.lookup(r, dir, name);
+        if self.is_writable() && dir.attributes.flags & CASEFOLD_FLAG != 0 {
+            return found;
+        }
         match found {
             Ok(ino) => self.vfs.names.remember(self.number, dir.attributes.ino, name, Some(ino)),
             Err(Error::NotFound) => self.vfs.names.remember(self.number, dir.attributes.ino, name, None),

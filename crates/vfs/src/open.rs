@@ -1,4 +1,4 @@
-//! Open files of mounts that can be written: how many handles each inode has, so that one that loses its last name lives until it is
+//! Open files of a mount that can be written: how many handles each inode has, so that one that loses its last name lives until it is
 //! closed.
 //!
 //! Who calls it: `mount` (opening and closing), `tree` (names that go).
@@ -22,7 +22,6 @@ const SHARE: usize = 16;
 #[derive(Clone, Copy)]
 struct Open {
     ino: InodeNo,
-    mount: u32,
     handles: u32,
     /// It has no names (OP-2).
     is_nameless: bool,
@@ -36,7 +35,7 @@ impl Entry for Open {
     }
 }
 
-/// The open files of a kernel's writable mounts.
+/// The open files of a mount.
 pub(crate) struct OpenTable {
     vm: Arc<Vm>,
     cache: Mutex<Cache<Open>>,
@@ -51,39 +50,42 @@ pub(crate) enum Closed {
     IsLast,
 }
 
-fn hash(mount: u32, ino: InodeNo) -> u32 {
-    ((ino.0 ^ u64::from(mount) << 48).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as u32
+fn hash(ino: InodeNo) -> u32 {
+    (ino.0.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as u32
 }
 
-fn find(cache: &mut Cache<Open>, mount: u32, ino: InodeNo) -> Option<ItemNo> {
-    cache.find(hash(mount, ino), |open| open.mount == mount && open.ino == ino)
+fn find(cache: &mut Cache<Open>, ino: InodeNo) -> Option<ItemNo> {
+    cache.find(hash(ino), |open| open.ino == ino)
 }
 
 impl OpenTable {
-    pub(crate) fn new(vm: &Arc<Vm>) -> OpenTable {
+    /// An empty table. Allocates: at mount only.
+    pub(crate) fn new(vm: &Arc<Vm>) -> Arc<OpenTable> {
         let most = Cache::<Open>::entries_in(vm.plan().limit_bytes / SHARE);
-        OpenTable { vm: vm.clone(), cache: Mutex::new(Cache::new(most)) }
+        let table = Arc::new(OpenTable { vm: vm.clone(), cache: Mutex::new(Cache::new(most)) });
+        vm.register_reclaim(Arc::downgrade(&(table.clone() as _)));
+        table
     }
 
     /// One more handle of an inode.
     ///
     /// # Errors
     /// `NoMemory`.
-    pub(crate) fn open(&self, mount: u32, ino: InodeNo) -> Result<()> {
+    pub(crate) fn open(&self, ino: InodeNo) -> Result<()> {
         let mut cache = self.cache.lock();
-        if let Some(item) = find(&mut cache, mount, ino) {
+        if let Some(item) = find(&mut cache, ino) {
             cache.get_mut(item).handles += 1;
             return Ok(());
         }
-        let open = Open { ino, mount, handles: 1, is_nameless: false };
+        let open = Open { ino, handles: 1, is_nameless: false };
         let full = Error::NoMemory { what: Open::WHAT, need: 1, have: 0 };
-        cache.insert(&self.vm, hash(mount, ino), open, |_| ()).map(|_| ()).ok_or(full)
+        cache.insert(&self.vm, hash(ino), open, |_| ()).map(|_| ()).ok_or(full)
     }
 
     /// One handle less, unless it is the last of an inode without names.
-    pub(crate) fn close(&self, mount: u32, ino: InodeNo) -> Closed {
+    pub(crate) fn close(&self, ino: InodeNo) -> Closed {
         let mut cache = self.cache.lock();
-        let item = find(&mut cache, mount, ino).expect("OP-1: what is open is in the table");
+        let item = find(&mut cache, ino).expect("OP-1: what is open is in the table");
         let open = cache.get_mut(item);
         if open.handles == 1 && open.is_nameless {
             return Closed::IsLast;
@@ -96,9 +98,9 @@ impl OpenTable {
     }
 
     /// One handle less, of an inode without names, by one who is alone in the mount; whether it was the last.
-    pub(crate) fn close_nameless(&self, mount: u32, ino: InodeNo) -> bool {
+    pub(crate) fn close_nameless(&self, ino: InodeNo) -> bool {
         let mut cache = self.cache.lock();
-        let item = find(&mut cache, mount, ino).expect("OP-1: what is open is in the table");
+        let item = find(&mut cache, ino).expect("OP-1: what is open is in the table");
         let open = cache.get_mut(item);
         open.handles -= 1;
         let (is_last, is_nameless) = (open.handles == 0, open.is_nameless);
@@ -109,14 +111,14 @@ impl OpenTable {
     }
 
     /// Whether a handle of the inode is open.
-    pub(crate) fn is_open(&self, mount: u32, ino: InodeNo) -> bool {
-        find(&mut self.cache.lock(), mount, ino).is_some()
+    pub(crate) fn is_open(&self, ino: InodeNo) -> bool {
+        find(&mut self.cache.lock(), ino).is_some()
     }
 
     /// Notes whether an inode has names; false if no handle of it is open.
-    pub(crate) fn set_nameless(&self, mount: u32, ino: InodeNo, is_nameless: bool) -> bool {
+    pub(crate) fn set_nameless(&self, ino: InodeNo, is_nameless: bool) -> bool {
         let mut cache = self.cache.lock();
-        let Some(item) = find(&mut cache, mount, ino) else { return false };
+        let Some(item) = find(&mut cache, ino) else { return false };
         cache.get_mut(item).is_nameless = is_nameless;
         true
     }

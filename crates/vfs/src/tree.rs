@@ -10,15 +10,13 @@
 
 use crate::change::{EntryName, NewFile, Remove, Removed, Rename, Renamed};
 use crate::mount::Mount;
-use crate::namei::LastName;
+use crate::namei::{CASEFOLD_FLAG, LastName};
 use crate::node::{FileKind, InodeNo, Node, Timestamp};
+use crate::open::OpenTable;
 use crate::open_file::OpenFile;
 use crate::writing::Changing;
 use core::cell::Cell;
 use rumpcap_host::{Error, Result};
-
-/// `FS_CASEFOLD_FL`: names that differ in case are one, so that a change of one entry is a change of many names.
-const CASEFOLD_FLAG: u32 = 0x4000_0000;
 
 /// Where a name is: `path` from directory `start` on.
 #[derive(Clone, Copy, Debug)]
@@ -73,7 +71,7 @@ impl Mount {
         self.vfs.vnodes.remember(self.number, &node);
         match self.open(&change, node) {
             Ok(open) => {
-                self.vfs.opens.set_nameless(self.number, node.attributes.ino, true);
+                change.opens.set_nameless(node.attributes.ino, true);
                 Ok(open)
             }
             Err(error) => {
@@ -152,7 +150,7 @@ impl Mount {
         self.name_changed(&dir, at.name, linked.as_ref().ok().map(|_| ino));
         self.changed(ino, linked.as_ref().ok());
         if linked.is_ok() {
-            self.vfs.opens.set_nameless(self.number, ino, false);
+            change.opens.set_nameless(ino, false);
         }
         linked
     }
@@ -169,7 +167,7 @@ impl Mount {
             return Err(Error::NotADirectory);
         }
         let at = last.entry(&dir);
-        let uses = Uses { mount: self, found: Cell::new(None) };
+        let uses = Uses { opens: change.opens, found: Cell::new(None) };
         let removed = change.fs.remove(&change, at, what, &|ino| uses.ask(ino), now);
         self.name_changed(&dir, at.name, None);
         self.lost_name(&change, &removed?, &uses, now);
@@ -199,7 +197,7 @@ impl Mount {
             _ => {}
         }
         let (from, to) = (from.entry(&from_dir), to.entry(&to_dir));
-        let uses = Uses { mount: self, found: Cell::new(None) };
+        let uses = Uses { opens: change.opens, found: Cell::new(None) };
         let renamed = change.fs.rename(&change, from, to, how, &|ino| uses.ask(ino), now);
         self.name_changed(&from_dir, from.name, None);
         self.name_changed(&to_dir, to.name, None);
@@ -233,9 +231,9 @@ impl Mount {
     fn lost_name(&self, change: &Changing<'_>, removed: &Removed, uses: &Uses<'_>, now: Timestamp) {
         let ino = removed.node.attributes.ino;
         if removed.node.kind() == FileKind::Directory && removed.is_nameless {
-            self.vfs.names.forget_directory(self.number, ino);
+            self.vfs.names.forget(self.number, ino, b"..");
         }
-        if !removed.is_nameless || self.vfs.opens.set_nameless(self.number, ino, true) {
+        if !removed.is_nameless || change.opens.set_nameless(ino, true) {
             self.vfs.vnodes.remember(self.number, &removed.node);
         } else if uses.found.get() == Some(ino) {
             // Its last handle was closed behind the question.
@@ -254,9 +252,7 @@ impl Mount {
     /// A name in `dir` names `ino` now, or nothing; and the directory's own attributes have changed (VN-5).
     fn name_changed(&self, dir: &Node, name: &[u8], ino: Option<InodeNo>) {
         let at = dir.attributes.ino;
-        if dir.attributes.flags & CASEFOLD_FLAG != 0 {
-            self.vfs.names.forget_directory(self.number, at);
-        } else if ino.is_some() {
+        if ino.is_some() && dir.attributes.flags & CASEFOLD_FLAG == 0 {
             self.vfs.names.remember(self.number, at, name, ino);
         } else {
             self.vfs.names.forget(self.number, at, name);
@@ -275,13 +271,13 @@ impl Mount {
 
 /// Tells the file system whether an inode is in use, and remembers that it did.
 struct Uses<'m> {
-    mount: &'m Mount,
+    opens: &'m OpenTable,
     found: Cell<Option<InodeNo>>,
 }
 
 impl Uses<'_> {
     fn ask(&self, ino: InodeNo) -> bool {
-        let is_open = self.mount.vfs.opens.is_open(self.mount.number, ino);
+        let is_open = self.opens.is_open(ino);
         if is_open {
             self.found.set(Some(ino));
         }

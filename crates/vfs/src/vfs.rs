@@ -1,7 +1,6 @@
-//! [`Vfs`]: what the mounts of a kernel share: its memory, its vnodes, its names, its open files.
+//! [`Vfs`]: what the mounts of a kernel share: its memory, its vnodes, its names.
 
 use crate::namecache::Namecache;
-use crate::open::OpenTable;
 use crate::vnode::VnodeTable;
 use core::sync::atomic::Ordering::Relaxed;
 use rumpcap_host::sync::Arc;
@@ -13,7 +12,6 @@ pub struct Vfs {
     pub(crate) vm: Arc<Vm>,
     pub(crate) vnodes: Arc<VnodeTable>,
     pub(crate) names: Arc<Namecache>,
-    pub(crate) opens: Arc<OpenTable>,
     next_mount: AtomicU32,
 }
 
@@ -21,14 +19,10 @@ impl Vfs {
     /// The virtual file system over a kernel's memory. Allocates: at boot only.
     pub fn new(vm: Arc<Vm>) -> Arc<Vfs> {
         let (vnodes, names) = (Arc::new(VnodeTable::new(&vm)), Arc::new(Namecache::new(&vm)));
-        let opens = Arc::new(OpenTable::new(&vm));
-        let caches: [std::sync::Weak<dyn rumpcap_vm::Reclaim>; 3] = [
-            Arc::downgrade(&(names.clone() as _)),
-            Arc::downgrade(&(vnodes.clone() as _)),
-            Arc::downgrade(&(opens.clone() as _)),
-        ];
+        let caches: [std::sync::Weak<dyn rumpcap_vm::Reclaim>; 2] =
+            [Arc::downgrade(&(names.clone() as _)), Arc::downgrade(&(vnodes.clone() as _))];
         caches.into_iter().for_each(|cache| vm.register_reclaim(cache));
-        Arc::new(Vfs { vm, vnodes, names, opens, next_mount: AtomicU32::new(1) })
+        Arc::new(Vfs { vm, vnodes, names, next_mount: AtomicU32::new(1) })
     }
 
     /// The kernel's memory.

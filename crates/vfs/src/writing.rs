@@ -1,4 +1,4 @@
-//! [`Writing`]: what a mount that can be written has besides: its locks, and the ages of its files.
+//! [`Writing`]: what a mount that can be written has besides: its locks, the ages of its files, and which are open.
 //!
 //! Who calls it: `mount`, and the modules of changes: `tree`, `attributes`, `write`, `resize`, `durable`.
 //!
@@ -11,17 +11,18 @@
 //! WR-2. A file's age is odd while its content or length changes, and another one afterwards. Files share ages: it is only
 //! ever too often that one seems changed.
 //!
-//! Locks, outermost first: turn, gate, lock, then those of the caches. Memory: fixed, part of the mount.
+//! Locks, outermost first: turn, gate, lock, then those of the caches. Memory: fixed, made at mount.
 
 use crate::change::Change;
 use crate::mount::Mount;
 use crate::node::InodeNo;
+use crate::open::OpenTable;
 use core::ops::Deref;
 use core::sync::atomic::Ordering::SeqCst;
 use rumpcap_host::sync::atomic::AtomicU64;
-use rumpcap_host::sync::{Mutex, MutexGuard, ReadGuard, RwLock, WriteGuard};
+use rumpcap_host::sync::{Arc, Mutex, MutexGuard, ReadGuard, RwLock, WriteGuard};
 use rumpcap_host::{Error, Result};
-use rumpcap_vm::Reservation;
+use rumpcap_vm::{Reservation, Vm};
 
 /// Ages of files: with more, fewer readers look at their file again because another one was changed.
 const AGES: usize = 32;
@@ -31,6 +32,7 @@ pub(crate) struct Writing {
     turn: Mutex<()>,
     lock: RwLock<()>,
     ages: [AtomicU64; AGES],
+    pub(crate) opens: Arc<OpenTable>,
 }
 
 /// An operation inside the gate, and inside the mount: nothing changes while it lasts.
@@ -55,6 +57,7 @@ impl<'m> Deref for Inside<'m> {
 /// An operation alone inside the mount, to change something (WR-1).
 pub(crate) struct Changing<'m> {
     pub(crate) fs: &'m dyn Change,
+    pub(crate) opens: &'m OpenTable,
     _alone: WriteGuard<'m, ()>,
     reservation: Reservation<'m>,
     _turn: MutexGuard<'m, ()>,
@@ -77,9 +80,9 @@ impl Drop for Aging<'_> {
 }
 
 impl Writing {
-    pub(crate) fn new() -> Writing {
+    pub(crate) fn new(vm: &Arc<Vm>) -> Writing {
         let ages = core::array::from_fn(|_| AtomicU64::new(0));
-        Writing { turn: Mutex::new(()), lock: RwLock::new(()), ages }
+        Writing { turn: Mutex::new(()), lock: RwLock::new(()), ages, opens: OpenTable::new(vm) }
     }
 
     pub(crate) fn share(&self) -> ReadGuard<'_, ()> {
@@ -106,11 +109,11 @@ impl Mount {
         let turn = writing.turn.lock();
         self.vfs.vm.throttle();
         let reservation = self.vfs.vm.reserve(self.frames);
-        Ok(Changing { fs, _alone: writing.lock.write(), reservation, _turn: turn })
+        Ok(Changing { fs, opens: &writing.opens, _alone: writing.lock.write(), reservation, _turn: turn })
     }
 
     pub(crate) fn writable(&self) -> Result<(&dyn Change, &Writing)> {
-        self.fs.change().zip(self.writing.as_ref()).ok_or(Error::ReadOnly)
+        self.fs.change().zip(self.writing.as_deref()).ok_or(Error::ReadOnly)
     }
 
     /// Notes that a file's content or length is about to change (WR-2). The caller has a [`Changing`].

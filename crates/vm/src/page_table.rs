@@ -48,12 +48,14 @@ impl PageTable {
     /// Mixes object and index; the lower bits choose a bucket, the upper ones name a ghost.
     ///
     /// Runs of pages keep neighbouring buckets, so that a scan touches one cache line of the hash for 16 pages, and a
-    /// file of a few megabytes one host page of it: a sparse use of a large table commits little.
+    /// file of a few megabytes one or two host pages of it: a sparse use of a large table commits little. A run may begin anywhere.
     pub(crate) fn mix(&self, object: u32, index: PageIndex) -> u64 {
-        let run = (index.0 >> self.run_bits) ^ (u64::from(object) << 40);
-        let mixed = run.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        // Both halves of both factors reach the lower bits, which a table of any size takes: the first pages of many small files are
+        // told apart by their objects alone.
+        let run = (index.0 >> self.run_bits) ^ u64::from(object).rotate_right(24);
+        let mixed = (run ^ (run >> 32)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         let within = index.0 & ((1 << self.run_bits) - 1);
-        ((mixed ^ (mixed >> 29)) << self.run_bits).wrapping_add(within)
+        (mixed ^ (mixed >> 32)).wrapping_add(within)
     }
 
     pub(crate) fn page(&self, frame: FrameNo) -> &Page {
@@ -176,6 +178,28 @@ mod tests {
     use crate::region::Cutter;
     use proptest::prelude::*;
     use std::collections::HashMap;
+
+    /// Files of one page each, and one file of many: in both cases chains stay short.
+    #[test]
+    fn pages_spread_over_the_buckets() {
+        for frames in [128usize, 4096, 65_536] {
+            let mut cutter = Cutter::new((frames * 64).next_multiple_of(crate::PAGE_SIZE)).unwrap();
+            let table = PageTable::new(cutter.table(frames), cutter.table(frames));
+            let longest = |pages: &mut dyn Iterator<Item = (u32, u64)>| {
+                let mut chains = HashMap::new();
+                for (object, index) in pages {
+                    let bucket = table.mix(object, PageIndex(index)) as usize & (frames - 1);
+                    *chains.entry(bucket).or_insert(0) += 1;
+                }
+                chains.into_values().max()
+            };
+            let all = frames as u32;
+            assert!(longest(&mut (0..all).map(|object| (object, 0))) < Some(24));
+            assert!(longest(&mut (0..all).map(|object| (7 << 17 | object, 0))) < Some(24));
+            assert!(longest(&mut (0..u64::from(all)).map(|index| (5, index))) < Some(24));
+            assert!(longest(&mut (0..u64::from(all)).map(|index| (5, index << 12))) < Some(24));
+        }
+    }
 
     const FRAMES: usize = 24;
 

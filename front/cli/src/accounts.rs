@@ -1,7 +1,7 @@
 //! [`Accounts`]: names of users and groups, from the image's own `/etc/passwd` and `/etc/group`: the host's names would be those of
 //! other people.
 //!
-//! Who calls it: `ls -l`, `stat`, `tar`. Memory: the names, at most what 1 MiB of each file holds.
+//! Who calls it: `ls -l`, `stat`, `tar`, `chown`. Memory: the names, at most what 1 MiB of each file holds.
 //! Failure: a file that is not there or broken gives no names; numbers are shown instead.
 
 use rumpcap::Mount;
@@ -30,15 +30,30 @@ impl Accounts {
         find(&self.users, uid)
     }
 
+    /// Number of the user `name`, if there is one.
+    pub fn uid(&self, name: &str) -> Option<u32> {
+        id(&self.users, name)
+    }
+
+    /// Number of the group `name`, if there is one.
+    pub fn gid(&self, name: &str) -> Option<u32> {
+        id(&self.groups, name)
+    }
+
     /// Name of the group `gid`, if it has one.
     pub fn group(&self, gid: u32) -> Option<&str> {
         find(&self.groups, gid)
     }
 }
 
+fn id(names: &Names, name: &str) -> Option<u32> {
+    names.iter().find(|(_, known)| **known == *name).map(|(id, _)| *id)
+}
+
 fn find(names: &Names, id: u32) -> Option<&str> {
-    let at = names.binary_search_by_key(&id, |(id, _)| *id).ok()?;
-    names.get(at).map(|(_, name)| &**name)
+    // The first of several names for one id counts, as getpwuid has it; the sort is stable.
+    let at = names.partition_point(|(known, _)| *known < id);
+    names.get(at).filter(|(known, _)| *known == id).map(|(_, name)| &**name)
 }
 
 fn read(mount: &Mount, path: &str) -> Names {
@@ -52,8 +67,6 @@ fn parse(source: impl Read) -> Names {
     let lines = BufReader::new(source).lines().map_while(Result::ok);
     let mut names: Names = lines.filter_map(|line| entry(&line)).collect();
     names.sort_by_key(|(id, _)| *id);
-    // The first of several names for one id counts, as getpwuid has it; the sort is stable.
-    names.dedup_by_key(|(id, _)| *id);
     names
 }
 
@@ -77,6 +90,7 @@ mod tests {
         let names = parse(text.as_slice());
         assert_eq!(find(&names, 0), Some("root"));
         assert_eq!(find(&names, 1), Some("d"));
-        assert_eq!(names.len(), 2);
+        assert_eq!(find(&names, 2), None);
+        assert_eq!((id(&names, "toor"), id(&names, "d"), id(&names, "x y")), (Some(0), Some(1), None));
     }
 }

@@ -4,14 +4,15 @@
 
 use crate::commands::*;
 use crate::units::{MemoryLimit, parse_memory_limit, parse_offset};
-use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
-use rumpcap::PolicyKind;
+use clap::parser::ValueSource;
+use clap::{ArgAction, ArgMatches, Args, Parser, Subcommand, ValueEnum};
+use rumpcap::{Owner, PolicyKind};
 use std::path::PathBuf;
 
 /// What the kernel gets when nobody says: far above what full speed needs, and little for any machine.
 const DEFAULT_MEMORY_LIMIT: &str = "8m";
 
-const ABOUT: &str = "Lists, reads and copies out of disk images, under a hard memory limit";
+const ABOUT: &str = "Lists, reads, copies and changes what is in disk images, under a hard memory limit";
 
 const ADDRESSES: &str = "\
 Addresses:
@@ -19,7 +20,8 @@ Addresses:
   IMAGE:PATH     PATH in it; always from the root, with or without a leading /
   IMAGE@N:PATH   PATH in the file system of partition N
 
-IMAGE is a file or a block device; only mkfs writes to it. Of a disk image with partitions and no @N, the \
+IMAGE is a file or a block device. Only the commands that change something write to it; one at a time, which a \
+lock sees to. Of a disk image with partitions and no @N, the \
 only file system is used; if there are several, the command says which. IMAGE may itself contain : and @: \
 the longest reading that names an existing file counts.
 
@@ -27,6 +29,8 @@ Exit status:
   0    everything that was asked for was done
   1    something failed; each path was named on standard error
   2    the command line was wrong
+  3    somebody else has the image; nothing was done
+  130  ended by SIGINT, 143 by SIGTERM; what was done until then is in the image
   141  whoever read the output has gone
 
 Examples:
@@ -35,7 +39,10 @@ Examples:
   rumpcap --memory-limit 512k -v find disk.img -name '*.conf' -size +4k
   rumpcap cp -r disk.img:/home/me restored
   rumpcap tar disk.img:/ | ssh backup 'cat > disk.tar'
-  rumpcap mkfs -d rootfs new.img 2g";
+  rumpcap mkfs -d rootfs new.img 2g
+  rumpcap cp -r site disk.img:/srv
+  rumpcap tar -x disk.img:/ < rootfs.tar
+  rumpcap shell disk.img";
 
 /// The whole command line.
 #[derive(Debug, Parser)]
@@ -101,6 +108,45 @@ impl Policy {
     }
 }
 
+/// Options of every command that writes to an image.
+#[derive(Clone, Copy, Debug, Default, Args)]
+pub struct WriteArgs {
+    /// Seconds since 1970 that are the time of all changes, instead of now
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        env = "SOURCE_DATE_EPOCH",
+        hide_env_values = true,
+        allow_negative_numbers = true
+    )]
+    pub time: Option<i64>,
+}
+
+/// Whose new files are.
+#[derive(Clone, Copy, Debug, Default, Args)]
+pub struct OwnerArgs {
+    /// Whose new files are, by numbers; 0:0 if it is not said
+    #[arg(long, value_name = "UID:GID", value_parser = parse_owner)]
+    pub owner: Option<(u32, u32)>,
+}
+
+impl OwnerArgs {
+    /// Owner of a new file with permission bits `mode`.
+    pub fn with_mode(self, mode: u32) -> Owner {
+        let (uid, gid) = self.owner.unwrap_or((0, 0));
+        Owner { mode, uid, gid }
+    }
+}
+
+/// Parses `1000:1000`.
+///
+/// # Errors
+/// A message for the user.
+pub fn parse_owner(text: &str) -> Result<(u32, u32), String> {
+    let ids = text.split_once(':').and_then(|(uid, gid)| Some((uid.parse().ok()?, gid.parse().ok()?)));
+    ids.ok_or_else(|| "not two numbers with a colon between".to_owned())
+}
+
 /// How `--stats` prints.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum StatsFormat {
@@ -131,14 +177,40 @@ pub enum Command {
     Du(du::DuArgs),
     /// Show the space of a file system
     Df(df::DfArgs),
-    /// Copy files and directory trees out of an image
+    /// Copy files and directory trees out of an image, or into one
     Cp(cp::CpArgs),
-    /// Write a directory tree as a tar archive
+    /// Write a directory tree as a tar archive, or extract one into an image
     Tar(tar::TarArgs),
     /// Print SHA-256 digests of files or of a whole tree
     Sha256(sha256::Sha256Args),
-    /// Show extended attributes
+    /// Show, set and remove extended attributes
     Xattr(xattr::XattrArgs),
+    /// Make directories
+    Mkdir(mkdir::MkdirArgs),
+    /// Remove files and directories
+    Rm(rm::RmArgs),
+    /// Remove empty directories
+    Rmdir(rmdir::RmdirArgs),
+    /// Rename and move
+    Mv(mv::MvArgs),
+    /// Make hard and symbolic links
+    Ln(ln::LnArgs),
+    /// Change permissions
+    Chmod(chmod::ChmodArgs),
+    /// Change owners and groups
+    Chown(chown::ChownArgs),
+    /// Change times; make empty files
+    Touch(touch::TouchArgs),
+    /// Change the length of files
+    Truncate(truncate::TruncateArgs),
+    /// Write standard input into a file
+    Write(write::WriteFileArgs),
+    /// Allocate, punch or zero ranges of files
+    Fallocate(fallocate::FallocateArgs),
+    /// Work in an image by commands that are typed
+    Shell(shell::ShellArgs),
+    /// Run the commands of a script in an image that is mounted once
+    Batch(batch::BatchArgs),
     /// Run another command and watch the kernel's memory meanwhile
     Top(top::TopArgs),
     /// Record the page accesses of a command; replay them under every policy and limit
@@ -151,4 +223,17 @@ pub enum Command {
     Completions(completions::CompletionsArgs),
     /// Write the man pages into a directory
     Man(man::ManArgs),
+}
+
+/// An option of the kernel that was given to the command itself, at whichever level.
+pub fn kernel_option(matches: &ArgMatches) -> Option<String> {
+    let kernel = GlobalArgs::augment_args(clap::Command::new(""));
+    let given = |id: &str| matches!(matches.try_contains_id(id), Ok(true)) && is_from_the_line(matches, id);
+    let mine = kernel.get_arguments().find(|arg| given(arg.get_id().as_str()));
+    let name = mine.map(|arg| arg.get_long().unwrap_or(arg.get_id().as_str()).to_owned());
+    name.or_else(|| matches.subcommand().and_then(|(_, below)| kernel_option(below)))
+}
+
+fn is_from_the_line(matches: &ArgMatches, id: &str) -> bool {
+    matches.value_source(id) == Some(ValueSource::CommandLine)
 }

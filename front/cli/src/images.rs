@@ -11,7 +11,7 @@ use crate::session::Session;
 use crate::units::human;
 use rumpcap::block::partition::{self, Partition, PartitionType, Table};
 use rumpcap::block::{BlockDevice, FileDevice, Slice};
-use rumpcap::{Error, Kernel, Mount, MountOptions};
+use rumpcap::{Access, Error, Kernel, Mount, MountOptions, Timestamp};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
@@ -69,10 +69,48 @@ pub fn mount_or_broken(
 /// # Errors
 /// `Fatal` when it cannot be opened, or has no such partition.
 pub fn device(session: &Session, image: &Path, partition: Option<u32>) -> Run<Arc<dyn BlockDevice>> {
-    let device = open(session, image)?;
+    let device = open(session, image, rumpcap_host::file::OpenOptions::default())?;
     match partition {
         Some(number) => one_partition(image, &device, number),
         None => Ok(device),
+    }
+}
+
+/// Mounts partition `partition` of `image`, or the whole, or its only file system, to be written. What is not meant is not touched:
+/// which it is, is found out by reading.
+///
+/// # Errors
+/// As [`mount`]; `Fatal` with the reason where the file system can be read only.
+pub fn mount_to_write(
+    session: &mut Session,
+    kernel: &Kernel,
+    image: &Path,
+    partition: Option<u32>,
+    time: Option<i64>,
+) -> Run<Mount> {
+    let partition = match partition {
+        Some(number) => Some(number),
+        None => {
+            let found = survey(session, kernel, image, None)?;
+            match found.mounts.as_slice() {
+                [(number, _)] => *number,
+                // Says what is wrong.
+                _ => return mount(session, kernel, image, None),
+            }
+        }
+    };
+    let options = rumpcap_host::file::OpenOptions { write: true, direct: false };
+    let device = open(session, image, options)?;
+    let device = match partition {
+        Some(number) => one_partition(image, &device, number)?,
+        None => device,
+    };
+    let time = time.map(|seconds| Timestamp { seconds, nanoseconds: 0 });
+    let options = MountOptions { access: Access::Write, time, ..MountOptions::default() };
+    let mount = kernel.mount(device, &options).map_err(|e| failed(image, partition, &e))?;
+    match mount.read_only_reason() {
+        Some(reason) => Stop::fatal(format!("{}: cannot be written: {reason}", show(image))),
+        None => Ok(mount),
     }
 }
 
@@ -81,7 +119,7 @@ pub fn device(session: &Session, image: &Path, partition: Option<u32>) -> Run<Ar
 /// # Errors
 /// `Fatal` when it cannot be opened, or has no such partition; that something cannot be mounted is part of the answer.
 pub fn survey(session: &Session, kernel: &Kernel, image: &Path, partition: Option<u32>) -> Run<Survey> {
-    let device = open(session, image)?;
+    let device = open(session, image, rumpcap_host::file::OpenOptions::default())?;
     let mut survey =
         Survey { len_bytes: device.len_bytes(), table: None, mounts: Vec::new(), broken: Vec::new() };
     let options =
@@ -155,9 +193,13 @@ fn several(image: &Path, found: &Survey) -> Stop {
     Stop::Usage(text)
 }
 
-fn open(session: &Session, image: &Path) -> Run<Arc<dyn BlockDevice>> {
+fn open(
+    session: &Session,
+    image: &Path,
+    options: rumpcap_host::file::OpenOptions,
+) -> Run<Arc<dyn BlockDevice>> {
     let device: Arc<dyn BlockDevice> =
-        Arc::new(FileDevice::open(image).map_err(|e| failed(image, None, &e))?);
+        Arc::new(FileDevice::open_with(image, options).map_err(|e| failed(image, None, &e))?);
     match session.options().offset {
         Some(offset) => {
             Ok(Arc::new(Slice::from_offset(device, offset).map_err(|e| failed(image, None, &e))?))

@@ -1,7 +1,8 @@
-//! `rumpcap`: the command. Lists, reads and copies out of disk images, under a hard memory limit.
+//! `rumpcap`: the command. Lists, reads, copies and changes what is in disk images, under a hard memory limit.
 //!
 //! Reading order: `args` (what can be said), `session` (one run), then any file of `commands/`: each is one command.
-//! What they share: `traverse` (walks), `target_dir` (writing that stays beneath a directory), `pax` (archives), `quote`,
+//! What they share: `traverse` (walks), `target_dir` (writing that stays beneath a directory of the host), `image_tree` (the same in an
+//! image), `script` (lines that are commands), `lock`, `interrupt`, `pax` (archives), `quote`,
 //! `json`, `units`, `times`, `modes` (spelling).
 //!
 //! Memory: the kernel's is limited; what this program takes beside it is a few buffers. Where an answer needs more
@@ -16,9 +17,13 @@ mod columns;
 mod commands;
 mod content;
 mod glob;
+mod host_tree;
+mod image_tree;
 mod images;
+mod interrupt;
 mod json;
 mod links;
+mod lock;
 #[cfg(feature = "tracing")]
 mod log;
 mod messages;
@@ -30,6 +35,7 @@ mod pax;
 mod progress;
 mod quote;
 mod report;
+mod script;
 mod session;
 mod target_dir;
 mod times;
@@ -67,7 +73,7 @@ fn run(cli: Cli, out: Output, surroundings: Surroundings) -> u8 {
     if matches!(end, Ok(()) | Err(Stop::Done)) {
         end = session.out.flush().map_err(Stop::from);
     }
-    if let Err(Stop::Usage(message) | Stop::Fatal(message)) = &end {
+    if let Err(Stop::Usage(message) | Stop::Fatal(message) | Stop::Taken(message)) = &end {
         session.say(format_args!("{message}"));
     }
     let code = session.finish(end);
@@ -93,6 +99,19 @@ fn dispatch(command: Command, session: &mut Session) -> Run {
         Command::Trace(args) => trace::run(session, &args),
         Command::Sha256(args) => sha256::run(session, &args),
         Command::Xattr(args) => xattr::run(session, &args),
+        Command::Mkdir(args) => mkdir::run(session, &args),
+        Command::Rm(args) => rm::run(session, &args),
+        Command::Rmdir(args) => rmdir::run(session, &args),
+        Command::Mv(args) => mv::run(session, &args),
+        Command::Ln(args) => ln::run(session, &args),
+        Command::Chmod(args) => chmod::run(session, &args),
+        Command::Chown(args) => chown::run(session, &args),
+        Command::Touch(args) => touch::run(session, &args),
+        Command::Truncate(args) => truncate::run(session, &args),
+        Command::Write(args) => write::run(session, &args),
+        Command::Fallocate(args) => fallocate::run(session, &args),
+        Command::Shell(args) => shell::run(session, &args),
+        Command::Batch(args) => batch::run(session, &args),
         Command::Completions(args) => completions::run(session, &args),
         Command::Man(args) => man::run(session, &args),
         Command::Top(args) => top::run(session, &args),

@@ -12,9 +12,11 @@ pub enum Stop {
     Usage(String),
     /// Nothing more can be done. Exit code 1.
     Fatal(String),
+    /// Somebody else has the image. Exit code 3.
+    Taken(String),
     /// Whoever read the output has gone. Quiet; exit code 141, as a shell shows a death by `SIGPIPE`.
     BrokenPipe,
-    /// Another command was run: the exit code is its own.
+    /// Another command was run, or a signal came: the exit code is its own.
     Code(u8),
     /// The answer is complete before all was seen (`find -quit`).
     Done,
@@ -22,6 +24,9 @@ pub enum Stop {
 
 /// The result of a step of a command.
 pub type Run<T = ()> = Result<T, Stop>;
+
+/// Nothing was done, and later it may go.
+const TAKEN_CODE: u8 = 3;
 
 /// 128 + `SIGPIPE`.
 const BROKEN_PIPE_CODE: u8 = 141;
@@ -68,6 +73,7 @@ pub fn exit_code(end: &Run, failures: u64) -> u8 {
     match end {
         Err(Stop::Usage(_)) => 2,
         Err(Stop::Fatal(_)) => 1,
+        Err(Stop::Taken(_)) => TAKEN_CODE,
         Err(Stop::BrokenPipe) => BROKEN_PIPE_CODE,
         Err(Stop::Code(code)) => *code,
         Ok(()) | Err(Stop::Done) if failures > 0 => 1,

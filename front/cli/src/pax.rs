@@ -10,7 +10,8 @@
 //! Names with `..` or a leading `/` are the caller's to refuse.
 //! Memory: the records of one member.
 
-mod acl;
+pub mod acl;
+pub mod read;
 
 use rumpcap::Timestamp;
 use std::io::{self, Write};

@@ -1,11 +1,12 @@
 //! [`Session`]: one run of the command: its kernel, the images that it has mounted, its output, what has failed so far.
 //!
 //! Who calls it: `main` makes one, every command works on it. Whom it calls: the library `rumpcap`, `images`.
-//! One kernel under one limit serves all images that a command line names.
+//! One kernel under one limit serves all images that a command line names. `mounts`: opening, locking and unmounting them.
 
-use crate::address::{self, Address};
+mod mounts;
+
 use crate::args::{GlobalArgs, StatsFormat};
-use crate::images;
+use crate::interrupt::Interrupt;
 use crate::messages::Messages;
 use crate::outcome::{self, Run, Stop};
 use crate::output::Output;
@@ -16,8 +17,9 @@ use crate::report;
 use crate::units::MemoryLimit;
 use crate::watch::{Sampler, SharedHistory};
 use indicatif::ProgressBar;
+use mounts::Mounts;
+pub use mounts::Within;
 use rumpcap::{Kernel, Metadata, Mount, Trace};
-use std::ffi::OsStr;
 use std::io::{IsTerminal, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -29,7 +31,12 @@ pub struct Session {
     options: GlobalArgs,
     kernel: Option<Kernel>,
     trace: Option<Trace>,
-    mounts: Vec<(PathBuf, Option<u32>, Mount)>,
+    mounts: Mounts,
+    interrupt: Option<Interrupt>,
+    /// What messages begin with, behind the program's name: where in a script it is.
+    context: Option<String>,
+    /// Standard input is a script that is being read.
+    input_is_script: bool,
     failures: u64,
     bar: Option<ProgressBar>,
     messages: Messages,
@@ -69,7 +76,10 @@ impl Session {
             options,
             kernel,
             trace,
-            mounts: Vec::new(),
+            mounts: Mounts::default(),
+            interrupt: None,
+            context: None,
+            input_is_script: false,
             failures: 0,
             bar,
             messages,
@@ -107,11 +117,27 @@ impl Session {
     pub fn say(&mut self, message: std::fmt::Arguments<'_>) {
         // Nothing can be done when standard error itself fails.
         let mut messages = self.messages.clone();
-        let mut write = || drop(writeln!(messages, "rumpcap: {message}"));
+        let (context, colon) = self.context.as_ref().map_or(("", ""), |context| (context, ": "));
+        let mut write = || drop(writeln!(messages, "rumpcap: {context}{colon}{message}"));
         match &self.bar {
             Some(bar) => bar.suspend(write),
             None => write(),
         }
+    }
+
+    /// Standard input is a script from now on: no command reads it.
+    pub fn take_input_for_script(&mut self) {
+        self.input_is_script = true;
+    }
+
+    /// Whether standard input is a script.
+    pub fn input_is_script(&self) -> bool {
+        self.input_is_script
+    }
+
+    /// What messages begin with from now on.
+    pub fn set_context(&mut self, context: Option<String>) {
+        self.context = context;
     }
 
     /// Counts failures that have been said in summary.
@@ -119,26 +145,14 @@ impl Session {
         self.failures += failures;
     }
 
+    /// Counts no more failures than `failures`: what came since was answered by who saw it.
+    pub fn forgive(&mut self, failures: u64) {
+        self.failures = failures;
+    }
+
     /// How many paths have failed.
     pub fn failures(&self) -> u64 {
         self.failures
-    }
-
-    /// Reads an address and mounts its image, unless it is already.
-    ///
-    /// # Errors
-    /// `Fatal` when the image cannot be opened or mounted, `Usage` when the address leaves open which partition.
-    pub fn target(&mut self, text: &OsStr) -> Run<Target> {
-        let Address { image, partition, path } = address::parse(text);
-        let known = self.mounts.iter().position(|(i, p, _)| *i == image && *p == partition);
-        if let Some((at, (_, _, mount))) = known.and_then(|at| Some((at, self.mounts.get(at)?))) {
-            return Ok(Target { image: at, mount: mount.clone(), path });
-        }
-        let kernel = self.kernel()?;
-        let mount = images::mount(self, &kernel, &image, partition)?;
-        self.warn_of(&image, &mount);
-        self.mounts.push((image, partition, mount.clone()));
-        Ok(Target { image: self.mounts.len() - 1, mount, path })
     }
 
     /// Says what the file system has to say of itself (a journal that was replayed, errors that were recorded) to who looks, or asks
@@ -154,11 +168,6 @@ impl Session {
             let image = quote::for_message(image.as_os_str().as_bytes());
             self.say(format_args!("{image}: {}", String::from_utf8_lossy(&warning)));
         }
-    }
-
-    /// All of `texts` as targets.
-    pub fn targets(&mut self, texts: &[std::ffi::OsString]) -> Run<Vec<Target>> {
-        texts.iter().map(|text| self.target(text)).collect()
     }
 
     /// Attributes of a target of the command line; a failure is named and counted, and gives `None`.
@@ -215,6 +224,8 @@ impl Session {
 
     /// Prints and writes the reports, where they were asked for; gives the exit code.
     pub fn finish(&mut self, end: Run) -> u8 {
+        let images = self.page.as_ref().map(|_| self.mounts.pictures()).unwrap_or_default();
+        self.unmount();
         drop(self.sampler.take());
         if let Some(kernel) = self.kernel.take() {
             let picture = kernel.memory_report();
@@ -226,7 +237,7 @@ impl Session {
             }
         }
         let code = outcome::exit_code(&end, self.failures);
-        match self.write_page(&end, code) {
+        match self.write_page(&end, code, images) {
             Ok(()) => code,
             Err(Stop::Usage(message) | Stop::Fatal(message)) => {
                 self.say(format_args!("{message}"));
@@ -236,18 +247,16 @@ impl Session {
         }
     }
 
-    fn write_page(&mut self, end: &Run, code: u8) -> Run {
+    fn write_page(&mut self, end: &Run, code: u8, images: Vec<page::Image>) -> Run {
         let (Some(page), Some(history)) = (self.page.take(), &self.history) else { return Ok(()) };
-        let images =
-            self.mounts.iter().map(|(path, partition, mount)| page::Image::of(path, *partition, mount));
         let message = match end {
-            Err(Stop::Usage(message) | Stop::Fatal(message)) => Some(message.clone()),
+            Err(Stop::Usage(message) | Stop::Fatal(message) | Stop::Taken(message)) => Some(message.clone()),
             _ => None,
         };
         let run = page::Ran {
             limit: self.options.memory_limit,
             policy: self.options.policy,
-            images: images.collect(),
+            images,
             code,
             failures: self.failures,
             message,

@@ -29,7 +29,7 @@ pub struct Ext4 {
     /// What was replayed from the journal, if it was.
     pub(crate) recovery: Option<Recovery>,
     /// What it needs to be changed, if it is mounted so.
-    pub(crate) writer: Option<Writer>,
+    pub(crate) writer: Option<Box<Writer>>,
     /// Why it was mounted to be read although it was to be written.
     pub(crate) read_only_reason: Option<&'static str>,
 }

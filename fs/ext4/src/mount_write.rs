@@ -122,7 +122,7 @@ impl Ext4 {
         let fs = Ext4::over(vm, Arc::clone(&over), options)?;
         let content: Arc<dyn Writeback> = Arc::new(Content(over));
         let writer = Writer::new(vm, &fs.sb, &sizes, counts, journal, content, options.data)?;
-        let fs = Ext4 { recovery, writer: Some(writer), ..fs };
+        let fs = Ext4 { recovery, writer: Some(Box::new(writer)), ..fs };
         match orphan::finish_all(&fs, &vm.reserve(MAX_PINS), now) {
             // It was damaged, and is not to be changed then: it can be read.
             Ok(()) | Err(Error::ReadOnly) => Ok(fs),

@@ -4,7 +4,7 @@
 //! `namespace`. Whom it calls: `xattr::area` for the entries of one place, `xattr::value`, `xattr::name`.
 //!
 //! Reading is here, in `area` and `value`. Writing: `set` (the contract) → `place` (where an attribute goes) → `draft` (the entries of
-//! one place) · `value_inode` · `inherit` (new files) · `free` (deleted ones) · `inline` (the rest of inline content).
+//! one place, `seal` their sums) → `store` (to the device) · `value_inode` · `inherit` (new files) · `free` (deleted ones) · `inline` (the rest of inline content).
 //!
 //! A place is checked as a whole before any of it is handed out. Those in the inode come first, as the kernel has it.
 //! Pins: two pages (a block larger than a page while it is verified, see [`verify`]); everything else one at a time, names
@@ -18,7 +18,9 @@ mod inherit;
 mod inline;
 pub(crate) mod name;
 mod place;
+mod seal;
 mod set;
+mod store;
 #[cfg(test)]
 mod tests;
 mod value;
@@ -32,12 +34,14 @@ use crate::region::Region;
 use area::{Area, Value};
 use core::mem::offset_of;
 use core::ops::ControlFlow;
+pub(crate) use free::Freed;
 pub(crate) use inherit::AclBytes;
 use name::Name;
 pub(crate) use place::{Stored, Wanted};
 use rumpcap_host::{Error, Result};
 use rumpcap_vfs::{Node, XattrSink};
 use rumpcap_vm::Reservation;
+pub(crate) use seal::entry_hash;
 pub(crate) use set::{set, store};
 use zerocopy::{FromZeros, IntoBytes};
 

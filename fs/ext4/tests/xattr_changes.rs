@@ -11,7 +11,10 @@ use rumpcap_block::{BlockDevice, FileDevice};
 use rumpcap_ext4::{Ext4, Options};
 use rumpcap_host::file::OpenOptions;
 use rumpcap_host::{Error, Result};
-use rumpcap_vfs::{Access, Change, FileSystem, InodeNo, Node, SetAttributes, SetXattr, Timestamp};
+use rumpcap_vfs::{
+    Access, Change, EntryName, FileKind, FileSystem, InodeNo, NewFile, Node, Remove, SetAttributes, SetXattr,
+    Timestamp,
+};
 use rumpcap_vm::{BootOptions, Vm};
 use std::collections::BTreeMap;
 use std::os::unix::ffi::OsStrExt;
@@ -691,5 +694,66 @@ fn shared_values_are_counted() {
         unmount(&mounted);
         check(&image, "no shared values");
         assert_eq!(free(&image.mount()), before);
+    }
+}
+
+/// A file that is removed, and one that never had a name, give back what their attributes take; a power cut does not change that.
+#[test]
+fn what_goes_takes_its_attributes_along() {
+    if !have_tools() {
+        return;
+    }
+    for arguments in LARGE_KINDS.iter().chain(&KINDS[..4]) {
+        let image = image(arguments, "16M");
+        let mounted = mount(&image);
+        let r = mounted.reserve();
+        let root = mounted.fs.root();
+        // What the directory and the tables take is taken before.
+        let new = NewFile { kind: FileKind::Regular, mode: 0o644, uid: 5, gid: 6, rdev: (0, 0), target: b"" };
+        let at = |name| EntryName { dir: root, name };
+        let has_inodes = arguments.iter().any(|argument| argument.contains("ea_inode"));
+        let before = free(&mounted);
+        let fill = |ino: u64| {
+            for n in 0..6 {
+                let len = if has_inodes { n * 9000 } else { n * 40 };
+                set(
+                    &mounted,
+                    ino,
+                    format!("user.{n}").as_bytes(),
+                    Some(&noise(n as u64 + 1, len)),
+                    SetXattr::Any,
+                )
+                .unwrap();
+            }
+        };
+        let named = mounted.fs.create(&r, at(b"new"), &new, NOW).unwrap();
+        fill(named.attributes.ino.0);
+        let nameless = mounted.fs.create_nameless(&r, root, &new, NOW).unwrap();
+        fill(nameless.attributes.ino.0);
+        assert!(free(&mounted).0 < before.0 - if has_inodes { 40 } else { 0 });
+        mounted.fs.delete(&r, nameless.attributes.ino, NOW).unwrap();
+        mounted.fs.remove(&r, at(b"new"), Remove::File, &|_| false, NOW).unwrap();
+        assert_eq!(free(&mounted), before, "{arguments:?}");
+        // One that is in use, and is still when the power goes.
+        let used = mounted.fs.create(&r, at(b"used"), &new, NOW).unwrap();
+        fill(used.attributes.ino.0);
+        mounted.fs.remove(&r, at(b"used"), Remove::File, &|_| true, NOW).unwrap();
+        let chmod = SetAttributes { mode: Some(0o600), ..SetAttributes::default() };
+        let node = mounted.fs.set_attributes(&r, used.attributes.ino, &chmod, NOW).unwrap();
+        assert_eq!((node.attributes.mode, node.attributes.nlink), (0o100_600, 0));
+        mounted.fs.sync(&r, NOW).unwrap();
+        let has_journal = mounted.fs.super_block().features.has_journal();
+        if !has_journal {
+            mounted.fs.delete(&r, used.attributes.ino, NOW).unwrap();
+        }
+        drop(r);
+        if !has_journal {
+            unmount(&mounted);
+        }
+        drop(mounted);
+        let mounted = mount(&image);
+        assert_eq!(free(&mounted), before, "{arguments:?}: the next mount");
+        unmount(&mounted);
+        check(&image, &format!("{arguments:?}: gone"));
     }
 }

@@ -36,7 +36,7 @@ pub fn build(spec: &Spec, path: &Path) {
     }
 }
 
-fn make(spec: &Spec, path: &Path, source: Option<&Path>) {
+pub(crate) fn make(spec: &Spec, path: &Path, source: Option<&Path>) {
     let mut mke2fs = command("mke2fs");
     mke2fs.args(["-q", "-F", "-t", spec.kind.name(), "-U", UUID, "-L", "rumpcap test"]);
     mke2fs.args(["-b", &spec.block_bytes.to_string()]);

@@ -35,9 +35,17 @@ pub fn describe(image: &Path) -> Result<Description, String> {
 
 fn describe_clean(image: &Path) -> Result<Description, String> {
     let mount = LoopMount::new(image, "ro,noatime")?;
+    Ok(describe_directory(mount.path()))
+}
+
+/// Describes what the host shows in a directory, the root of what is mounted there.
+///
+/// # Panics
+/// When it cannot be read.
+pub fn describe_directory(top: &Path) -> Description {
     let mut description = Description::default();
-    visit(mount.path(), b"", &mut description);
-    Ok(description)
+    visit(top, b"", &mut description);
+    description
 }
 
 /// Bit 2 of the incompatible features, in the super block at byte 1024.

@@ -15,7 +15,7 @@ pub use debugfs::describe as by_debugfs;
 pub use description::{Description, Entry, Time};
 pub use diff::diff;
 pub use digest::{Content, PageDigest};
-pub use kernel::describe as by_kernel;
+pub use kernel::{describe as by_kernel, describe_directory};
 pub use library::{Library, describe as by_library, describe_mount};
 
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! `rumpcap cp`: copies files and directory trees out of an image.
+//! `rumpcap cp`: copies files and directory trees out of an image; into one: `into`.
 //!
 //! One directory of the target is open at a time: that of the entry being made. Making entries changes its times; they are set
 //! again whenever the walk goes on to another directory ([`OpenDirectory`]).
@@ -7,7 +7,9 @@
 
 mod attributes;
 mod destination;
+mod into;
 
+use crate::args::{OwnerArgs, WriteArgs};
 use crate::content::{buffer, each_chunk};
 use crate::links::LinkMap;
 use crate::outcome::{Run, Stop};
@@ -23,17 +25,23 @@ use rustix::fd::{AsFd, BorrowedFd};
 use rustix::fs::FileType;
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
+use std::path::Path;
 
 const EXAMPLES: &str = "\
+Where TARGET is IMAGE:PATH, the sources are on the host and are copied into the image; its name must then have a \
+colon: `disk.img:` or `disk.img:/` is the root. What exists on the host under the whole name is the host's.
+
 Kept by default: modes, owners, times to the nanosecond, extended attributes with access control \
 lists, hard links, holes, devices, fifos and sockets. Leave some out with --no-preserve. Inode flags \
 (chattr) are not copied.
 
-Who is not root cannot give files away or set security.* and trusted.* attributes: then owners \
+Out of an image: who is not root cannot give files away or set security.* and trusted.* attributes: then owners \
 become yours, set-id bits are dropped, and the number of files that this concerns is said at the \
 end. With -p or -a that is a failure (exit 1), without it is not. Devices that cannot be made are \
 always a failure, each named.
+
+Into an image: owners are those of the host, or --owner. With --time, or SOURCE_DATE_EPOCH in the environment, no \
+time of a copy is later. The image itself is left out where it is below a source.
 
 A file in the target that has the name of a new one is replaced, not written into; links in the \
 target tree are not followed: nothing outside TARGET is touched, whatever names and links the image \
@@ -43,7 +51,9 @@ Examples:
   rumpcap cp disk.img:/etc/fstab .
   rumpcap cp -r disk.img:/home/me restored        makes restored, or restored/me if restored is there
   rumpcap cp -r disk.img:/ restored               the whole file system into restored
-  rumpcap cp -r disk.img:/srv/. restored          what is in /srv into restored";
+  rumpcap cp -r disk.img:/srv/. restored          what is in /srv into restored
+  rumpcap cp fstab disk.img:/etc                  into the image
+  rumpcap cp -r --owner 0:0 rootfs/. disk.img:/   what is in rootfs, as root's, into the root directory";
 
 /// Options of `cp`.
 #[derive(Debug, Args)]
@@ -64,12 +74,17 @@ pub struct CpArgs {
     /// Keep files that are already in the target; that they were skipped is said and counts as failure
     #[arg(short = 'n', long)]
     no_clobber: bool,
-    /// What is copied
+    /// Owner and group of all copies in an image
+    #[command(flatten)]
+    owner: OwnerArgs,
+    #[command(flatten)]
+    write: WriteArgs,
+    /// What is copied: from an image, or from the host into one
     #[arg(required = true, value_name = "IMAGE:PATH")]
     sources: Vec<OsString>,
-    /// Where it goes, on the host: a directory, or the name of the copy
+    /// Where it goes: a directory, or the name of the copy; IMAGE:PATH to copy into an image
     #[arg(value_name = "TARGET")]
-    target: PathBuf,
+    target: OsString,
 }
 
 /// One run of `cp`.
@@ -83,7 +98,17 @@ struct Copy {
 
 /// Runs `cp`.
 pub fn run(session: &mut Session, args: &CpArgs) -> Run {
+    if session.is_in_image(&args.target) {
+        return into_image(session, args);
+    }
+    if args.owner.owner.is_some() {
+        return Stop::usage("cp: --owner is for copies into an image");
+    }
+    if session.within().is_some() && !args.sources.iter().all(|source| session.is_in_image(source)) {
+        return Stop::usage("cp: paths in the image begin with a colon: cp :FILE HOST, cp HOST :DIRECTORY");
+    }
     let recursive = args.recursive || args.archive;
+    let to = Path::new(&args.target);
     let targets = session.targets(&args.sources)?;
     let mut copy = Copy {
         existing: if args.no_clobber { Existing::Keep } else { Existing::Replace },
@@ -104,11 +129,18 @@ pub fn run(session: &mut Session, args: &CpArgs) -> Run {
             session.fail(&target.path, &"is a directory; -r copies it");
             continue;
         }
-        let destination = destination::choose(&target.path, &metadata, &args.target, targets.len())?;
+        let destination = destination::choose(&target.path, &metadata, to, targets.len())?;
         copy.source(session, target, &metadata, &destination)?;
     }
     copy.keeper.finish(session);
     Ok(())
+}
+
+fn into_image(session: &mut Session, args: &CpArgs) -> Run {
+    if args.sources.iter().any(|source| session.is_in_image(source)) {
+        return Stop::usage("cp: from image to image: rumpcap tar A:/x | rumpcap tar -x B:/");
+    }
+    into::run(session, args)
 }
 
 /// Where a source goes, and how far it has come.

@@ -1,22 +1,35 @@
 //! The commands, one per file: its options (`*Args`, with the help that users see) and its `run`.
 
+pub mod batch;
 pub mod cat;
+pub mod chmod;
+pub mod chown;
 pub mod completions;
 pub mod cp;
 pub mod df;
 pub mod du;
+pub mod fallocate;
 pub mod find;
 pub mod fsck;
 pub mod head;
 pub mod info;
+pub mod ln;
 pub mod ls;
 pub mod man;
+pub mod mkdir;
 pub mod mkfs;
+pub mod mv;
 pub mod readlink;
+pub mod rm;
+pub mod rmdir;
 pub mod sha256;
+pub mod shell;
 pub mod stat;
 pub mod tar;
 pub mod top;
+pub mod touch;
 pub mod trace;
 pub mod tree;
+pub mod truncate;
+pub mod write;
 pub mod xattr;

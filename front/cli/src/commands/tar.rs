@@ -1,11 +1,13 @@
-//! `rumpcap tar`: writes a directory tree as a tar archive.
+//! `rumpcap tar`: writes a directory tree as a tar archive; reading one: `extract`.
 //!
 //! Memory: one buffer, one member's records, and the hard links that are not complete ([`LinkMap`]). The map of a file with holes is
 //! gone through twice and never held.
 
+mod extract;
 mod sparse;
 
 use crate::accounts::Accounts;
+use crate::args::{OwnerArgs, WriteArgs};
 use crate::content::{buffer, each_chunk};
 use crate::links::LinkMap;
 use crate::outcome::{Run, Stop, plain};
@@ -28,17 +30,36 @@ The archive is in the pax format: long names, times to the nanosecond, extended 
 names are relative: those of / begin with ./ and those of /a/b with b/. Sockets have no place in an \
 archive: each is named, and the command exits with 1.
 
+With -x an archive is read, in any format of GNU tar and pax, and extracted into the directory IMAGE:PATH. Owners are numbers, times \
+exact; extended attributes, lists, hard links, devices and holes are made. Members whose name has .. in it are refused, a leading / \
+is left out, no link is followed: nothing outside of the directory is touched. A file that has the name of a member is replaced.
+
 Examples:
   rumpcap tar disk.img:/ -o disk.tar
   rumpcap tar disk.img:/home | zstd > home.tar.zst
   rumpcap tar disk.img@2:/etc | tar -xpf - --acls --xattrs --xattrs-include='*' -C there
-  rumpcap tar --sorted disk.img:/srv | sha256sum       the same tree gives the same archive";
+  rumpcap tar --sorted disk.img:/srv | sha256sum       the same tree gives the same archive
+  zstdcat rootfs.tar.zst | rumpcap tar -x disk.img:/
+  rumpcap tar -x -f home.tar --strip-components 1 disk.img:/home";
 
 /// Options of `tar`.
 #[derive(Debug, Args)]
 #[command(args_override_self = true, after_help = EXAMPLES)]
 pub struct TarArgs {
-    /// Write to this file instead of standard output
+    /// Extract an archive into the image
+    #[arg(short = 'x', long)]
+    extract: bool,
+    /// With -x: so many directories are taken off the names of members
+    #[arg(long, value_name = "COUNT", default_value = "0", requires = "extract")]
+    strip_components: usize,
+    /// With -x: keep files that are there; that they were kept is said and counts as failure
+    #[arg(short = 'k', long, requires = "extract")]
+    keep_old_files: bool,
+    #[command(flatten)]
+    owner: OwnerArgs,
+    #[command(flatten)]
+    write: WriteArgs,
+    /// Write to this file instead of standard output; with -x read from it instead of standard input
     #[arg(short = 'o', short_alias = 'f', long, value_name = "FILE")]
     output: Option<PathBuf>,
     /// Members in the order of their names, so that the archive depends on the tree alone
@@ -53,7 +74,7 @@ pub struct TarArgs {
     /// Leave out extended attributes
     #[arg(long)]
     no_xattrs: bool,
-    /// What goes in
+    /// What goes in; with -x the directory that the members go into
     #[arg(required = true, value_name = "IMAGE[:PATH]")]
     sources: Vec<OsString>,
 }
@@ -72,6 +93,12 @@ struct Tar<'a> {
 
 /// Runs `tar`.
 pub fn run(session: &mut Session, args: &TarArgs) -> Run {
+    if args.extract {
+        return extract::run(session, args);
+    }
+    if args.owner.owner.is_some() {
+        return Stop::usage("tar: --owner is for -x");
+    }
     if args.output.is_none() && session.out.is_terminal() {
         return Stop::usage("tar: an archive is not for a terminal; name a file with -o or use a pipe");
     }

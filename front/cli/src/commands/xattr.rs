@@ -1,4 +1,6 @@
-//! `rumpcap xattr`: shows extended attributes, in the manner of getfattr(1).
+//! `rumpcap xattr`: shows extended attributes, in the manner of getfattr(1); `change` sets and removes them.
+
+mod change;
 
 use crate::outcome::Run;
 use crate::quote::{Quoting, quote};
@@ -15,15 +17,22 @@ Names of all kinds are shown (user.*, security.*, trusted.*, system.posix_acl_*)
 Values: text is quoted, with \\ooo for what is not printable; what is not text is 0s and base64, \
 or as -e says.
 
+An image whose name is `set` or `remove` is spelled ./set.
+
 Examples:
   rumpcap xattr disk.img:/bin/ping
   rumpcap xattr -d -R disk.img:/srv
-  rumpcap xattr -n user.comment --only-values disk.img:/srv/a";
+  rumpcap xattr -n user.comment --only-values disk.img:/srv/a
+  rumpcap xattr set user.comment 'hello' disk.img:/srv/a
+  rumpcap xattr remove user.comment disk.img:/srv/a";
 
 /// Options of `xattr`.
 #[derive(Debug, Args)]
-#[command(args_override_self = true, after_help = EXAMPLES, disable_help_flag = true)]
+#[command(args_override_self = true, after_help = EXAMPLES, disable_help_flag = true, disable_help_subcommand = true,
+    args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub struct XattrArgs {
+    #[command(subcommand)]
+    change: Option<change::Change>,
     /// Values too
     #[arg(short = 'd', long)]
     dump: bool,
@@ -63,6 +72,9 @@ enum Encoding {
 
 /// Runs `xattr`.
 pub fn run(session: &mut Session, args: &XattrArgs) -> Run {
+    if let Some(change) = &args.change {
+        return change::run(session, change);
+    }
     let links = if args.no_dereference || args.recursive { Links::Keep } else { Links::Follow };
     for target in session.targets(&args.paths)? {
         if args.recursive {

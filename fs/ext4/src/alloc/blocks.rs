@@ -13,10 +13,11 @@ use super::bitmap::{To, first_free, free_run};
 use super::descriptor::{Descriptor, Map};
 use super::walk::Walk;
 use super::{BlockRun, Use};
+use crate::inode_edit::Inode;
 use crate::transaction::Handle;
 use core::ops::Range;
 use rumpcap_host::{Error, Result};
-use rumpcap_vfs::InodeNo;
+use rumpcap_vfs::FileKind;
 
 /// Groups of which the bitmap is looked at for a run that is long enough.
 const LOOKED_AT_MAX: u32 = 4;
@@ -218,15 +219,17 @@ impl Handle<'_> {
         Ok(())
     }
 
-    /// The block near which content of inode `ino` goes when it has none yet: the beginning of its flex group. Regular files leave the
-    /// first group of a large one to the directories.
-    pub fn goal_of_inode(&self, ino: InodeNo) -> u64 {
+    /// The block near which content of `inode` goes when it has none yet: the beginning of its flex group. Regular files leave the
+    /// first group of a large one to directories and what belongs to them, so that these stay near each other.
+    pub fn goal_of_inode(&self, inode: &Inode) -> u64 {
         let sb = &self.fs.sb;
-        let index = ino.0.saturating_sub(1).min(u64::from(u32::MAX)) as u32;
-        let group = index.checked_div(sb.inodes_per_group).unwrap_or(0).min(sb.group_count.saturating_sub(1));
+        let group = self.group_of_inode(inode.ino);
         if sb.flex_log < FLEX_LOG_FOR_DIRECTORIES {
             return sb.group_first_block(group);
         }
-        sb.group_first_block(group & u32::MAX << sb.flex_log)
+        let first = group & u32::MAX << sb.flex_log;
+        let is_file = inode.kind() == FileKind::Regular;
+        let goal = first.saturating_add(u32::from(is_file)).min(sb.group_count.saturating_sub(1));
+        sb.group_first_block(goal)
     }
 }

@@ -197,17 +197,14 @@ impl Handle<'_> {
         let raw = self.fs.raw_group(self.r, group)?;
         let descriptor = Descriptor { group, raw };
         let sb = &self.fs.sb;
-        for map in [Map::Blocks, Map::Inodes] {
-            let block = descriptor.bitmap(map);
-            if block <= sb.first_data_block || block >= sb.blocks_count {
-                return Err(Error::Corrupt {
-                    what: "group descriptor: place of a bitmap",
-                    at: u64::from(group),
-                });
+        let corrupt = |what| Error::Corrupt { what, at: u64::from(group) };
+        for place in descriptor.fixed_blocks(sb) {
+            if place.start <= sb.first_data_block || place.end > sb.blocks_count {
+                return Err(corrupt("group descriptor: place of a bitmap or the inode table"));
             }
-            if descriptor.free(map) > map.bits(sb, group) {
-                return Err(Error::Corrupt { what: "group descriptor: free count", at: u64::from(group) });
-            }
+        }
+        if [Map::Blocks, Map::Inodes].iter().any(|&map| descriptor.free(map) > map.bits(sb, group)) {
+            return Err(corrupt("group descriptor: free count"));
         }
         Ok(descriptor)
     }

@@ -17,7 +17,7 @@ use crate::dir::checksum::{NODE_COUNTS, ROOT_COUNTS};
 use crate::dir::entry::{Rules, is_path_component};
 use crate::layout::{BLOCK_BYTES, DIR_TAIL_FILE_TYPE, inode_flags};
 use core::ops::ControlFlow;
-use rumpcap_host::Result;
+use rumpcap_host::{Error, Result};
 
 /// Bytes of a record's head, and the least of all of it.
 const HEAD: usize = 8;
@@ -40,7 +40,8 @@ pub(super) struct Scan<'s, 'w> {
     blocks: u64,
     /// First logical block that has not come yet.
     next: u64,
-    is_dotdot_seen: bool,
+    /// What the device said when a descriptor was looked at.
+    failure: Option<Error>,
 }
 
 /// A record in use.
@@ -61,7 +62,7 @@ impl<'s, 'w> Scan<'s, 'w> {
         names: &'s mut [u8],
     ) -> Scan<'s, 'w> {
         let blocks = live.size() >> cx.sb.block_log;
-        Scan { live, slots, names, lost_and_found: 0, blocks, next: 0, is_dotdot_seen: false }
+        Scan { live, slots, names, lost_and_found: 0, blocks, next: 0, failure: None }
     }
 
     fn place(&self, logical: u64) -> Place {
@@ -71,7 +72,8 @@ impl<'s, 'w> Scan<'s, 'w> {
     /// Scans all of it. `bytes` is all of the inode, `block` room for a block.
     pub fn run(&mut self, cx: &mut Context<'_, '_>, bytes: &mut [u8], block: &mut [u8]) -> Result<()> {
         if self.live.has_flag(inode_flags::INLINE_DATA) {
-            return self.inline(cx, bytes, block);
+            self.inline(cx, bytes, block);
+            return self.failure.map_or(Ok(()), Err);
         }
         let live = *self.live;
         mapping::for_each_silently(cx, &live, &mut |cx, piece| {
@@ -93,7 +95,7 @@ impl<'s, 'w> Scan<'s, 'w> {
         if self.next == 0 {
             cx.find(self.place(0), "a directory without blocks", Detail::Nothing);
         }
-        Ok(())
+        self.failure.map_or(Ok(()), Err)
     }
 
     /// Tells of blocks missing before `logical`.
@@ -243,8 +245,14 @@ impl<'s, 'w> Scan<'s, 'w> {
         let parent = self.live.ino;
         let number = Detail::Number(entry.ino.into());
         let Some(slot) = self.slots.of(entry.ino) else {
-            if cx.telling == Telling::First && is_never_used(cx, entry.ino) {
-                cx.find_named(place, "entry names the inode that was never used:", number, entry.name);
+            if cx.telling == Telling::First {
+                match is_never_used(cx, entry.ino) {
+                    Ok(true) => {
+                        cx.find_named(place, "entry names the inode that was never used:", number, entry.name)
+                    }
+                    Ok(false) => {}
+                    Err(error) => self.failure = Some(error),
+                }
             }
             return;
         };
@@ -289,7 +297,6 @@ impl<'s, 'w> Scan<'s, 'w> {
 
     fn dotdot(&mut self, cx: &mut Context<'_, '_>, ino: u32, entry: Option<&Entry<'_>>) {
         let place = self.place(0);
-        self.is_dotdot_seen = true;
         if entry.is_some_and(|entry| entry.name != b"..") {
             cx.find(place, "the second entry is not \"..\"", Detail::Nothing);
         }
@@ -310,7 +317,7 @@ impl<'s, 'w> Scan<'s, 'w> {
     }
 
     /// A directory that is kept in its inode: the parent's number, records in what is left of `i_block`, and more in an attribute.
-    fn inline(&mut self, cx: &mut Context<'_, '_>, bytes: &mut [u8], block: &mut [u8]) -> Result<()> {
+    fn inline(&mut self, cx: &mut Context<'_, '_>, bytes: &mut [u8], block: &mut [u8]) {
         let own = self.live.block_bytes();
         self.count(self.live.ino);
         self.dotdot(cx, u32_at(&own, 0), None);
@@ -329,7 +336,6 @@ impl<'s, 'w> Scan<'s, 'w> {
             let len = copy.len();
             self.records(cx, 2, block.get(..len).unwrap_or_default(), len);
         }
-        Ok(())
     }
 }
 
@@ -345,12 +351,12 @@ pub(super) fn is_node(cx: &Context<'_, '_>, bytes: &[u8]) -> bool {
 }
 
 /// Whether `ino` lies in the part of its group's table that was never used.
-fn is_never_used(cx: &Context<'_, '_>, ino: u32) -> bool {
+fn is_never_used(cx: &Context<'_, '_>, ino: u32) -> Result<bool> {
     let number = ino.saturating_sub(1);
     let (Some(group), Some(index)) =
         (number.checked_div(cx.sb.inodes_per_group), number.checked_rem(cx.sb.inodes_per_group))
     else {
-        return false;
+        return Ok(false);
     };
-    cx.group(group).is_ok_and(|places| index >= cx.used_inodes(&places))
+    cx.group(group).map(|places| index >= cx.used_inodes(&places))
 }

@@ -18,7 +18,7 @@ use crate::hash::{CharSign, HashVersion, NameHasher};
 use crate::htree::RawRootHead;
 use crate::layout::inode_flags;
 use core::ops::RangeInclusive;
-use rumpcap_host::Result;
+use rumpcap_host::{Error, Result};
 use rumpcap_vfs::{InodeNo, Node};
 use zerocopy::FromBytes;
 
@@ -50,8 +50,8 @@ struct Inner {
 pub(super) fn check(cx: &mut Context<'_, '_>, live: &Live, scratch: &mut Scratch<'_>) -> Result<()> {
     let place = Place::Directory { ino: live.ino, block: 0 };
     // A directory that cannot be read by its inode has been told about.
-    let Ok(node) = cx.fs.inode(cx.r, InodeNo(live.ino.into()), 0) else { return Ok(()) };
-    let Ok(Some(physical)) = cx.fs.map_block(cx.r, &node, 0) else { return Ok(()) };
+    let Some(node) = if_sound(cx.fs.inode(cx.r, InodeNo(live.ino.into()), 0))? else { return Ok(()) };
+    let Some(physical) = if_sound(cx.fs.map_block(cx.r, &node, 0))?.flatten() else { return Ok(()) };
     cx.read(physical, scratch.block)?;
     let Ok((head, _)) = RawRootHead::ref_from_prefix(scratch.block) else { return Ok(()) };
     let info = head.info;
@@ -84,6 +84,16 @@ pub(super) fn check(cx: &mut Context<'_, '_>, live: &Live, scratch: &mut Scratch
         cx.find(place, "index: block without a place in the tree:", Detail::Number(missing.unwrap_or(0)));
     }
     Ok(())
+}
+
+/// What a reader of this crate found; `None` where it met damage, which the passes tell by themselves. That the device failed is an
+/// error.
+fn if_sound<T>(found: Result<T>) -> Result<Option<T>> {
+    match found {
+        Ok(found) => Ok(Some(found)),
+        Err(error @ (Error::Io { .. } | Error::ShortDevice { .. })) => Err(error),
+        Err(_) => Ok(None),
+    }
 }
 
 impl Tree<'_> {
@@ -172,7 +182,8 @@ impl Tree<'_> {
         }
         self.reached = self.reached.saturating_add(1);
         // A hole has been told about.
-        let Ok(Some(physical)) = cx.fs.map_block(cx.r, &self.node, block) else { return Ok(()) };
+        let found = if_sound(cx.fs.map_block(cx.r, &self.node, block))?;
+        let Some(physical) = found.flatten() else { return Ok(()) };
         cx.read(physical, scratch.block)?;
         let is_inner = is_node(cx, scratch.block);
         let Some(levels) = node.levels.checked_sub(1) else {

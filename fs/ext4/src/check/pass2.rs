@@ -107,7 +107,8 @@ fn scan_all(cx: &mut Context<'_, '_>, scratch: &mut Scratch<'_>, slots: &mut Slo
             return Ok(());
         }
     }
-    if lost_and_found == 0 {
+    let found = live::one(cx, lost_and_found, scratch.inode)?;
+    if !found.is_some_and(|live| live.is_directory()) {
         cx.find(Place::Inode(number::ROOT), "no directory lost+found in the root", Detail::Nothing);
     }
     Ok(())

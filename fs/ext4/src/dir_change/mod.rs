@@ -15,6 +15,7 @@
 
 mod block;
 mod index;
+mod inline;
 mod linear;
 mod record;
 mod split;
@@ -44,8 +45,8 @@ impl Handle<'_> {
         let form = Form::of(self.fs, &node);
         let entry = NewEntry::new(name, ino, kind, form.has_types);
         let wanted = dir.wanted(name)?;
-        if node.is_inline() {
-            return Err(Error::Unsupported { what: "inline_data" });
+        if node.is_inline() && self.add_inline(inode, &wanted, &entry)? {
+            return Ok(());
         }
         if dir.is_indexed() && self.add_indexed(inode, &wanted, &entry)? {
             return Ok(());
@@ -61,6 +62,9 @@ impl Handle<'_> {
         let node = self.node(inode)?;
         let dir = Dir::open(self.fs, self.r, &node)?;
         check_name(&dir, name)?;
+        if node.is_inline() {
+            return self.remove_inline(inode, &dir.wanted(name)?);
+        }
         let (place, found) = find_entry(&dir, name)?;
         self.change_entry(place, &Form::of(self.fs, &node), found, Found::take)?;
         Ok(InodeNo(u64::from(found.record.ino)))
@@ -74,8 +78,11 @@ impl Handle<'_> {
         let node = self.node(inode)?;
         let dir = Dir::open(self.fs, self.r, &node)?;
         let form = Form::of(self.fs, &node);
-        let (place, found) = find_entry(&dir, name)?;
         let entry = NewEntry::new(name, ino, kind, form.has_types);
+        if node.is_inline() {
+            return self.set_inline(inode, &dir.wanted(name)?, &entry);
+        }
+        let (place, found) = find_entry(&dir, name)?;
         if is_dot(name) && dir.is_indexed() {
             return self.set_in_root(&dir, &form, found, &entry);
         }
@@ -87,14 +94,15 @@ impl Handle<'_> {
     /// # Errors
     /// As [`Handle::add_entry`].
     pub fn begin_dir(&mut self, inode: &mut Inode, parent: InodeNo) -> Result<()> {
+        if self.begin_inline(inode, parent)? {
+            return Ok(());
+        }
         self.begin_map(inode);
         let place = self.append_block(inode)?;
         let form = Form::of(self.fs, &self.node(inode)?);
-        let dot = NewEntry::new(b".", inode.ino, FileKind::Directory, form.has_types);
-        let dotdot = NewEntry::new(b"..", parent, FileKind::Directory, form.has_types);
         self.create_block(place.physical, |bytes| {
             let mut filler = Filler::new(bytes, form.usable);
-            let _ = filler.put(&dot) && filler.put(&dotdot);
+            inline::put_dots(&mut filler, &form, inode.ino, parent);
             filler.close();
             form.seal_leaf(bytes);
         })

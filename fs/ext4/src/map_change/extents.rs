@@ -60,11 +60,7 @@ impl Handle<'_> {
             (None, None) => 0,
         };
         let sb = &self.fs.sb;
-        if goal <= sb.first_data_block || goal >= sb.blocks_count {
-            self.goal_of_inode(inode.ino)
-        } else {
-            goal
-        }
+        if goal <= sb.first_data_block || goal >= sb.blocks_count { self.goal_of_inode(inode) } else { goal }
     }
 
     /// Makes `count` blocks from `into` of an unwritten extent on written ones.

@@ -8,6 +8,7 @@
 use crate::acl;
 use crate::checksum::crc32c;
 use crate::layout::{RawXattrEntry, RawXattrHeader, XATTR_MAGIC};
+use crate::xattr::entry_hash;
 use crate::xattr::name::Name;
 use rumpcap_host::{Error, Result};
 use zerocopy::IntoBytes;
@@ -147,13 +148,6 @@ pub(super) fn seal(block: &mut [u8], number: u64, csum_seed: u32) {
     const AT: usize = core::mem::offset_of!(RawXattrHeader, checksum);
     let sum = crc32c(crc32c(csum_seed, &number.to_le_bytes()), block);
     block[AT..AT + 4].copy_from_slice(&sum.to_le_bytes());
-}
-
-/// The hash of an entry: five bits for each byte of the name, sixteen for each word of the value.
-fn entry_hash(suffix: &[u8], padded_value: &[u8]) -> u32 {
-    let name = suffix.iter().fold(0u32, |hash, byte| hash.rotate_left(5) ^ u32::from(*byte));
-    let words = padded_value.as_chunks().0.iter();
-    words.fold(name, |hash, word| hash.rotate_left(16) ^ u32::from_le_bytes(*word))
 }
 
 #[cfg(test)]

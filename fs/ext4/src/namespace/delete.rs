@@ -11,6 +11,7 @@ use crate::Ext4;
 use crate::inode_edit::Inode;
 use crate::layout::inode_flags;
 use crate::transaction::Handle;
+use crate::xattr::Freed;
 use rumpcap_host::{Error, Result};
 use rumpcap_vfs::{FileKind, InodeNo, Timestamp};
 use rumpcap_vm::Reservation;
@@ -66,18 +67,18 @@ pub(super) fn is_small(inode: &Inode) -> bool {
 }
 
 impl Handle<'_> {
-    /// Deletes an inode that is no orphan, if one operation does; else frees some of its blocks.
+    /// Deletes an inode that is no orphan, if one operation does; else frees some of what it takes.
     pub(super) fn delete_small(&mut self, inode: &mut Inode) -> Result<Delete> {
-        if !self.unmap_all(inode)? {
+        if !self.empty_inode(inode)? {
             return Ok(Delete::InSteps);
         }
         self.end_inode(inode)?;
         Ok(Delete::Nothing)
     }
 
-    /// Frees some blocks of an orphan without links; true: all, and the inode.
+    /// Frees some of what an orphan without links takes; true: all, and the inode.
     fn delete_step(&mut self, inode: &mut Inode) -> Result<bool> {
-        if !self.unmap_all(inode)? {
+        if !self.empty_inode(inode)? {
             self.put_inode(inode)?;
             return Ok(false);
         }
@@ -86,9 +87,13 @@ impl Handle<'_> {
         Ok(true)
     }
 
-    /// Frees what attributes take, and the inode, which has no blocks.
+    /// Frees some of the blocks of an inode, then some of what its attributes take; gives whether nothing is left.
+    fn empty_inode(&mut self, inode: &mut Inode) -> Result<bool> {
+        Ok(self.unmap_all(inode)? && self.free_attributes(inode)? == Freed::All)
+    }
+
+    /// Frees the inode, which has no blocks.
     fn end_inode(&mut self, inode: &mut Inode) -> Result<()> {
-        self.free_attributes(inode)?;
         let kind = inode.kind();
         inode.set_size_bytes(0);
         if !matches!(kind, FileKind::Regular | FileKind::Directory) {

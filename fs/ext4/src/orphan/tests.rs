@@ -230,3 +230,44 @@ fn a_mount_cuts_what_was_being_cut() {
         mounted.unmount();
     }
 }
+
+/// How a mount ends.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum End {
+    InOrder,
+    /// All is durable, and nothing more is done.
+    PowerCut,
+}
+
+#[test]
+fn a_mount_deletes_those_without_names() {
+    for (kind, end) in KINDS.iter().flat_map(|kind| [(kind, End::InOrder), (kind, End::PowerCut)]) {
+        let Some(image) = Image::make(*kind) else { return };
+        let mounted = image.mount();
+        let free = mounted.free();
+        for blocks in [0, 1, 40, 0, 300] {
+            let ino = make_file(&mounted, 0);
+            let filled = mounted.change(|h| {
+                let mut inode = h.inode_even_nameless(ino)?;
+                if blocks > 0 {
+                    h.map_blocks(&mut inode, 0, blocks, Fill::Written)?;
+                }
+                inode.set_size_bytes(u64::from(blocks) << h.fs.sb.block_log);
+                h.add_orphan(&mut inode)
+            });
+            filled.unwrap();
+        }
+        come_and_go(&mounted, 40, &mut Random::new(7));
+        match end {
+            End::InOrder => mounted.unmount(),
+            End::PowerCut => {
+                mounted.sync();
+                drop(mounted);
+            }
+        }
+        let mounted = image.mount();
+        assert_eq!(mounted.free(), free, "{kind:?}, {end:?}");
+        mounted.unmount();
+        image.assert_clean(&format!("{kind:?}, {end:?}"));
+    }
+}

@@ -200,7 +200,7 @@ impl Ext4 {
     /// # Errors
     /// `ReadOnly`.
     pub(crate) fn writer(&self) -> Result<&Writer> {
-        self.writer.as_ref().ok_or(Error::ReadOnly)
+        self.writer.as_deref().ok_or(Error::ReadOnly)
     }
 
     /// Does one operation, whole or not at all (TX-1). `operate` may be called several times, each time with everything as it was

@@ -1,6 +1,6 @@
 //! [`Draft`]: a copy of one place of attributes, on the stack, in which they are set and removed.
 //!
-//! Who calls it: `xattr::place`, which stores it. Pure functions; a draft that has no room for something is as it was before.
+//! Who calls it: `xattr::place`; `xattr::store` stores it, sealed by `xattr::seal`. Pure functions; a draft that has no room for something is as it was before.
 //!
 //! Entries follow one another from the beginning, four zero bytes behind the last; values grow from the end, without gaps between them
 //! (those that others left stay). In a block entries are sorted by index, length of the name, name, as the kernel looks for them.
@@ -14,12 +14,11 @@
 
 use super::area::Area;
 use super::name::Name;
+use super::seal::entry_hash;
 use super::{BLOCK_HEAD, INODE_HEAD};
-use crate::checksum::crc32c;
-use crate::layout::{RawXattrEntry, RawXattrHeader, XATTR_MAGIC};
+use crate::layout::RawXattrEntry;
 use arrayvec::ArrayVec;
 use core::cmp::Ordering;
-use core::mem::offset_of;
 use core::ops::Range;
 use rumpcap_host::{Error, Result};
 use rumpcap_vm::PAGE_SIZE;
@@ -87,7 +86,7 @@ impl Entry {
 pub(super) struct Draft {
     bytes: [u8; PAGE_SIZE],
     len: usize,
-    form: Form,
+    pub(super) form: Form,
     /// Offset of the end of the entries.
     entries_end: usize,
     /// Offset of the first value.
@@ -234,35 +233,6 @@ impl Draft {
         Some(entry)
     }
 
-    /// Puts what comes before the entries: in a block its hash and its checksum for block `number` too, and that nobody shares it.
-    pub fn seal(&mut self, number: u64, checksum_seed: Option<u32>) {
-        if self.form == Form::Inode {
-            let magic = if self.is_empty() { 0 } else { XATTR_MAGIC };
-            self.part(0..INODE_HEAD as usize).copy_from_slice(&magic.to_le_bytes());
-            return;
-        }
-        let head = RawXattrHeader {
-            magic: XATTR_MAGIC.into(),
-            reference_count: 1.into(),
-            blocks: 1.into(),
-            hash: self.block_hash().into(),
-            checksum: 0.into(),
-            reserved: [0.into(); 3],
-        };
-        self.part(0..BLOCK_HEAD as usize).copy_from_slice(head.as_bytes());
-        if let Some(seed) = checksum_seed {
-            let sum = block_checksum(self.bytes(), number, seed);
-            self.part(CHECKSUM).copy_from_slice(&sum.to_le_bytes());
-        }
-    }
-
-    /// The hash by which the kernel finds blocks that can be shared; 0 if an entry has none.
-    fn block_hash(&self) -> u32 {
-        let hashes = self.entries().map(|entry| entry.head.hash.get());
-        let sum = hashes.map(|hash| (hash != 0).then_some(hash));
-        sum.reduce(|sum, hash| Some(sum?.rotate_left(16) ^ hash?)).flatten().unwrap_or(0)
-    }
-
     /// Notes that something has moved.
     fn moved(&mut self) {
         self.is_changed = true;
@@ -296,7 +266,8 @@ impl Draft {
         Some(start..start + len)
     }
 
-    fn part(&mut self, range: Range<usize>) -> &mut [u8] {
+    /// Bytes to be changed.
+    pub(super) fn part(&mut self, range: Range<usize>) -> &mut [u8] {
         self.bytes.get_mut(range).expect("DR-1: entries and values are within the page")
     }
 
@@ -344,10 +315,10 @@ impl Draft {
                 }
                 // The kernel keeps no hash of what is in the inode.
                 let is_hashed = self.form == Form::Block;
-                let hash = if is_hashed { entry_hash(name, self.part(start..start + len)) } else { 0 };
+                let hash = if is_hashed { entry_hash(name.suffix, self.part(start..start + len)) } else { 0 };
                 (0, bytes.len() as u32, hash)
             }
-            Content::Inode { ino, len, hash } => (ino, len, entry_hash(name, &hash.to_le_bytes())),
+            Content::Inode { ino, len, hash } => (ino, len, entry_hash(name.suffix, &hash.to_le_bytes())),
         };
         let offset = if len == 0 { 0 } else { start - values_base(self.form) };
         let head = RawXattrEntry {
@@ -364,16 +335,6 @@ impl Draft {
     fn put_head(&mut self, at: usize, head: &RawXattrEntry) {
         self.part(at..at + HEAD).copy_from_slice(head.as_bytes());
     }
-}
-
-/// Where the checksum of a block is.
-const CHECKSUM: Range<usize> = offset_of!(RawXattrHeader, checksum)..offset_of!(RawXattrHeader, checksum) + 4;
-
-/// The checksum of block `number`: over its number, and its bytes with the checksum taken as 0.
-pub(super) fn block_checksum(bytes: &[u8], number: u64, seed: u32) -> u32 {
-    let sum = crc32c(seed, &number.to_le_bytes());
-    let sum = crc32c(sum, bytes.get(..CHECKSUM.start).unwrap_or_default());
-    crc32c(crc32c(sum, &[0; 4]), bytes.get(CHECKSUM.end..).unwrap_or_default())
 }
 
 fn first_entry(form: Form) -> usize {
@@ -397,11 +358,4 @@ fn entry_len(name: Name<'_>) -> usize {
 
 fn order(a: Name<'_>, b: Name<'_>) -> Ordering {
     (a.index, a.suffix.len(), a.suffix).cmp(&(b.index, b.suffix.len(), b.suffix))
-}
-
-/// The hash of an entry: five bits for each byte of the name, sixteen for each word of the value.
-fn entry_hash(name: Name<'_>, padded_value: &[u8]) -> u32 {
-    let hash = name.suffix.iter().fold(0u32, |hash, byte| hash.rotate_left(5) ^ u32::from(*byte));
-    let words = padded_value.as_chunks().0.iter();
-    words.fold(hash, |hash, word| hash.rotate_left(16) ^ u32::from_le_bytes(*word))
 }

@@ -14,14 +14,23 @@ use arrayvec::ArrayVec;
 use rumpcap_host::Result;
 use rumpcap_vfs::{InodeNo, Node};
 
+/// How far [`Handle::free_attributes`] has come.
+#[must_use = "what is left is freed by further operations"]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Freed {
+    /// Nothing is left.
+    All,
+    /// It is to be called again, in an operation of its own.
+    Part,
+}
+
 impl Handle<'_> {
     /// Frees a step's worth of what the attributes of an inode, which is an orphan, take outside of it: inodes that hold values, its
-    /// share of a block. Puts the inode if it changed. Gives whether nothing is left: else it is to be called again, in an operation
-    /// of its own.
+    /// share of a block. Puts the inode if it changed. An inode that has no value in another inode takes one step.
     ///
     /// # Errors
     /// `Corrupt`, `Checksum`, `Io`.
-    pub fn free_attributes(&mut self, inode: &mut Inode) -> Result<bool> {
+    pub fn free_attributes(&mut self, inode: &mut Inode) -> Result<Freed> {
         let node = self.node(inode)?;
         if let Some(mut inside) = self.inside(&node)?
             && let Some(entry) = with_value_inode(&inside)
@@ -31,9 +40,9 @@ impl Handle<'_> {
                 remove(&mut inside, &entry);
                 self.store_inside(inode, Some(inside))?;
             }
-            return Ok(false);
+            return Ok(Freed::Part);
         }
-        let Some(mut outside) = self.outside_if_there(&node)? else { return Ok(true) };
+        let Some(mut outside) = self.outside_if_there(&node)? else { return Ok(Freed::All) };
         if outside.is_ours()
             && let Some(entry) = with_value_inode(&outside.draft)
         {
@@ -43,14 +52,14 @@ impl Handle<'_> {
                 let is_last = outside.draft.is_empty();
                 self.store_outside(inode, &mut outside, None)?;
                 self.put_inode(inode)?;
-                return Ok(is_last);
+                return Ok(if is_last { Freed::All } else { Freed::Part });
             }
-            return Ok(false);
+            return Ok(Freed::Part);
         }
         outside.draft.entries().try_for_each(|entry| self.charge(inode, Some(entry), None))?;
         self.give_up_block(inode, &outside)?;
         self.put_inode(inode)?;
-        Ok(true)
+        Ok(Freed::All)
     }
 
     /// Frees a value's inode, or a part of it, if nobody else refers to it; gives whether its entry is to go.

@@ -24,16 +24,6 @@ const VALUE_BYTES_MAX: usize = 64 << 10;
 /// Longest name, with its prefix, as Linux has it: the device would hold some longer ones, which nobody could read there.
 const NAME_BYTES_MAX: usize = 255;
 
-/// What is to be done to one attribute.
-struct Change<'a> {
-    name: Name<'a>,
-    /// `None`: it is removed.
-    value: Option<&'a [u8]>,
-    how: SetXattr,
-    /// Permission bits that go with it.
-    permissions: Option<u32>,
-}
-
 /// See `Change::set_xattr`.
 pub(crate) fn set(
     fs: &Ext4,
@@ -45,33 +35,35 @@ pub(crate) fn set(
     now: Timestamp,
 ) -> Result<Node> {
     let name = parse(name)?;
-    let mut change = Change { name, value, how, permissions: None };
     let list;
+    let mut stored = value;
+    let mut permissions = None;
     if let Some(value) = value.filter(|_| name.is_posix_acl()) {
         list = to_device(value)?;
-        change.value = Some(list.as_slice()).filter(|list| !acl::mode::is_empty(list));
+        stored = Some(list.as_slice()).filter(|list| !acl::mode::is_empty(list));
     }
-    if let (Name::ACCESS_ACL, Some(list)) = (name, change.value) {
+    if let (Name::ACCESS_ACL, Some(list)) = (name, stored) {
         let (bits, meaning) = acl::mode::mode_of(list).map_err(|_| MALFORMED)?;
-        change.permissions = Some(bits);
-        change.value = (meaning == acl::mode::Meaning::More).then_some(list);
+        permissions = Some(bits);
+        // What a mode can say is kept in the mode.
+        stored = (meaning == acl::mode::Meaning::More).then_some(list);
     }
-    if change.value.is_some_and(|value| value.len() > VALUE_BYTES_MAX) {
+    if stored.is_some_and(|value| value.len() > VALUE_BYTES_MAX) {
         return Err(Error::InvalidInput { what: "an extended attribute of more than 64 KiB" });
     }
     let is_removed = value.is_none();
-    store(fs, r, ino, change.value, now, &mut |h, content| {
+    store(fs, r, ino, stored, now, &mut |h, content| {
         let mut inode = h.inode_even_nameless(ino)?;
         check_kind(&inode, name, value.is_some())?;
-        if let Some(bits) = change.permissions {
+        if let Some(bits) = permissions {
             inode.raw.mode = (inode.raw.mode.get() & !0o777 | bits as u16).into();
         }
         let wanted = match content {
             Some(content) => Wanted::Value(content),
-            None if is_removed => Wanted::Nothing,
-            None => Wanted::NothingIfThere,
+            None if is_removed => Wanted::Removed,
+            None => Wanted::Absent,
         };
-        let stored = h.store_attribute(&mut inode, name, wanted, change.how)?;
+        let stored = h.store_attribute(&mut inode, name, wanted, how)?;
         Ok((stored, h.node(&inode)?))
     })
 }

@@ -4,14 +4,18 @@
 //! `map_change`, `orphan`.
 //!
 //! Such an inode keeps the number of entries that refer to it where others have their time of change (upper half) and version (lower
-//! half), and the hash of its content where others have the time of their last access. VI-1. One without references is an orphan: it
-//! is made as one, filled in steps, and stops being one in the operation that refers to it. So a value may be larger than a
-//! transaction, and what a power cut or an error leaves is deleted at the next mount.
+//! half), and the hash of its content where others have the time of their last access.
+//!
+//! VI-1. One without references is an orphan: it is made as one, filled in steps, and stops being one in the operation that refers to
+//! it. So a value may be larger than a transaction, and what a power cut or an error leaves is deleted at the next mount. VI-2. An
+//! orphan is a file as any other, without the flag of values: with it the kernel would not delete it (6.18: "unexpected EA_INODE
+//! flag"). VI-3. Content is metadata to the journal: freed by the mount that wrote it, it is revoked, flag or not.
 #![deny(clippy::indexing_slicing)]
 // What is added here was checked to lie within a page, or counts blocks of a value.
 #![allow(clippy::arithmetic_side_effects)]
 
 use crate::Ext4;
+use crate::alloc::Use;
 use crate::checksum::crc32c;
 use crate::inode_edit::Inode;
 use crate::layout::{RawInode, inode_flags};
@@ -80,7 +84,6 @@ impl Handle<'_> {
         raw.mode = MODE.into();
         (raw.uid_lo, raw.uid_hi) = (owner.raw.uid_lo, owner.raw.uid_hi);
         (raw.gid_lo, raw.gid_hi) = (owner.raw.gid_lo, owner.raw.gid_hi);
-        inode.set_flags(inode_flags::EA_INODE, 0);
         self.begin_map(&mut inode);
         inode.set_size_bytes(len);
         inode.set_mtime(self.now);
@@ -94,7 +97,7 @@ impl Handle<'_> {
 
     /// Writes `bytes` of a value from block `first` on.
     fn write_value(&mut self, ino: InodeNo, first: u32, bytes: &[u8]) -> Result<()> {
-        let mut inode = self.value_inode(ino)?;
+        let mut inode = self.orphan_value(ino)?;
         let block_size = self.fs.sb.block_size as usize;
         let end = first + bytes.len().div_ceil(block_size) as u32;
         let mut chunks = bytes.chunks(block_size);
@@ -114,7 +117,8 @@ impl Handle<'_> {
 
     /// The first reference to a value's inode: it is an orphan no more.
     pub(super) fn begin_value_reference(&mut self, ino: InodeNo) -> Result<()> {
-        let mut inode = self.value_inode(ino)?;
+        let mut inode = self.orphan_value(ino)?;
+        inode.set_flags(inode_flags::EA_INODE, 0);
         set_references(&mut inode, 1);
         inode.raw.links = 1.into();
         self.remove_orphan(&mut inode)?;
@@ -138,6 +142,7 @@ impl Handle<'_> {
             return Ok(None);
         }
         set_references(&mut inode, 0);
+        inode.set_flags(0, inode_flags::EA_INODE);
         inode.raw.links = 0.into();
         self.put_inode(&inode)?;
         self.add_orphan(&mut inode)?;
@@ -163,7 +168,8 @@ impl Handle<'_> {
 
     /// Frees a step's worth of blocks of a value's inode, from its end; gives whether none is left. Puts the inode.
     pub(super) fn shrink_value(&mut self, inode: &mut Inode) -> Result<bool> {
-        let is_empty = self.unmap_all(inode)?;
+        // VI-3.
+        let is_empty = self.unmap_blocks(inode, 0..u64::MAX, Use::Metadata)? == 0;
         if is_empty {
             inode.set_size_bytes(0);
         }
@@ -181,13 +187,23 @@ impl Handle<'_> {
 
     /// A step of [`delete`]; gives whether it was the last.
     fn delete_value_step(&mut self, ino: InodeNo) -> Result<bool> {
-        let mut inode = self.value_inode(ino)?;
+        let mut inode = self.orphan_value(ino)?;
         if !self.shrink_value(&mut inode)? {
             return Ok(false);
         }
         self.remove_orphan(&mut inode)?;
         self.free_value_inode(&mut inode)?;
         Ok(true)
+    }
+
+    /// The inode of a value that nobody refers to (VI-2).
+    fn orphan_value(&self, ino: InodeNo) -> Result<Inode> {
+        let inode = self.inode_even_nameless(ino)?;
+        let is_orphan = inode.kind() == FileKind::Regular && inode.raw.links.get() == 0;
+        if is_orphan && !inode.has_flag(inode_flags::INLINE_DATA) {
+            return Ok(inode);
+        }
+        Err(Error::Corrupt { what: "inode of a value that nobody refers to", at: ino.0 })
     }
 
     /// The inode of a value, which must be one.

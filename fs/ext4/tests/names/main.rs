@@ -1,6 +1,8 @@
 //! Names that come, go and move: on images of mke2fs, against a model, judged by e2fsck and by the host's kernel.
 
+mod large;
 mod model;
+mod special;
 mod walk;
 mod world;
 
@@ -16,6 +18,8 @@ const KINDS: &[&[&str]] = &[
     &["-t", "ext4", "-b", "2048", "-O", "^metadata_csum,large_dir"],
     &["-t", "ext4", "-b", "1024", "-O", "^dir_index"],
     &["-t", "ext4", "-b", "1024", "-I", "128", "-O", "^extent,^64bit"],
+    &["-t", "ext4", "-O", "inline_data"],
+    &["-t", "ext4", "-b", "4096", "-I", "1024", "-O", "inline_data,^metadata_csum"],
     &["-t", "ext3", "-b", "1024"],
     &["-t", "ext2", "-b", "1024", "-O", "^filetype"],
     &["-t", "ext2", "-b", "2048", "-O", "^dir_index"],
@@ -35,7 +39,8 @@ fn walk(arguments: &[&str], seed: u64, steps: usize, limit_bytes: u64) {
             walk.step(growth);
         }
         walk.model.compare(&walk.mounted);
-        let Walk { mounted, model, numbers, block_size } = walk;
+        walk.end_all_nameless();
+        let Walk { mounted, model, .. } = walk;
         mounted.unmount();
         image.check(&format!("{what}, round {round}"));
         if available() {
@@ -44,7 +49,7 @@ fn walk(arguments: &[&str], seed: u64, steps: usize, limit_bytes: u64) {
         }
         let mounted = image.mount(limit_bytes);
         model.compare(&mounted);
-        walk = Walk { mounted, model, numbers, block_size };
+        walk = Walk::go_on(mounted, model, seed * 100 + round as u64);
     }
     walk.remove_all(TOP);
     let after = walk.mounted.stat_fs();

@@ -5,7 +5,7 @@ use crate::world::{Mounted, NOW};
 use rumpcap_host::{Error, Result};
 use rumpcap_testing::seed::Random;
 use rumpcap_vfs::{Change, EntryName, FileKind, InodeNo, NewFile, Node, Remove, Rename};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What is chosen, from a seed.
 pub struct Numbers(pub Random);
@@ -45,6 +45,10 @@ pub struct Walk {
     pub model: Model,
     pub numbers: Numbers,
     pub block_size: usize,
+    /// Inodes without names that are in use.
+    pub nameless: Vec<Thing>,
+    /// Inodes that are in use.
+    pub in_use: BTreeSet<u64>,
 }
 
 const KINDS: &[FileKind] = &[
@@ -71,9 +75,15 @@ impl Walk {
     pub fn begin(mounted: Mounted, name: &[u8], seed: u64, folds: bool) -> Walk {
         let at = EntryName { dir: InodeNo(2), name };
         let node = mounted.fs.create(&mounted.r(), at, &new_file(FileKind::Directory), NOW).unwrap();
-        let block_size = mounted.stat_fs().block_size as usize;
         let top = thing(&node, &new_file(FileKind::Directory), 0, folds);
-        Walk { mounted, model: Model::new(top), numbers: Numbers(Random::new(seed)), block_size }
+        Walk::go_on(mounted, Model::new(top), seed)
+    }
+
+    /// With another mount, and other numbers.
+    pub fn go_on(mounted: Mounted, model: Model, seed: u64) -> Walk {
+        let block_size = mounted.stat_fs().block_size as usize;
+        let numbers = Numbers(Random::new(seed));
+        Walk { mounted, model, numbers, block_size, nameless: Vec::new(), in_use: BTreeSet::new() }
     }
 
     pub fn ino(&self, id: usize) -> InodeNo {
@@ -107,7 +117,14 @@ impl Walk {
 
     /// One operation; the parts per hundred that add are `growth`.
     pub fn step(&mut self, growth: usize) {
-        if self.numbers.below(100) < growth {
+        if self.numbers.below(8) == 0 {
+            match self.numbers.below(4) {
+                0 => self.use_some(),
+                1 => self.create_nameless(),
+                2 => self.end_nameless(),
+                _ => self.write(),
+            }
+        } else if self.numbers.below(100) < growth {
             if self.numbers.below(6) == 0 { self.link() } else { self.create() }
         } else if self.numbers.below(2) == 0 {
             self.rename()
@@ -172,6 +189,80 @@ impl Walk {
         }
     }
 
+    /// Some are in use from now on.
+    fn use_some(&mut self) {
+        let (dir, name) = self.any_entry();
+        if let Some(id) = self.model.find(dir, &name) {
+            self.in_use.insert(self.ino(id).0);
+        }
+    }
+
+    fn lose(&mut self, id: usize) -> bool {
+        let thing = self.model.get(id).clone();
+        let is_gone = self.model.lose(id);
+        if is_gone && self.in_use.contains(&thing.ino) {
+            self.nameless.push(Thing { links: 0, ..thing });
+        }
+        is_gone
+    }
+
+    fn create_nameless(&mut self) {
+        let dir = self.any_dir();
+        let new = NewFile { mode: 0o640, ..new_file(FileKind::Regular) };
+        let r = self.mounted.r();
+        let node = self.mounted.fs.create_nameless(&r, self.ino(dir), &new, NOW).unwrap();
+        drop(r);
+        let mut thing = Thing { links: 0, ..thing(&node, &new, 0, false) };
+        if self.model.get(dir).mode & 0o2000 != 0 {
+            thing.owner.1 = self.model.get(dir).owner.1;
+        }
+        self.in_use.insert(thing.ino);
+        self.nameless.push(thing);
+    }
+
+    /// Deletes one without a name, or gives it one.
+    fn end_nameless(&mut self) {
+        if self.nameless.is_empty() {
+            return;
+        }
+        let at = self.numbers.below(self.nameless.len());
+        let is_dir = self.nameless[at].kind == FileKind::Directory;
+        let (dir, name) = (self.any_dir(), self.numbers.name());
+        if is_dir || self.numbers.below(2) == 0 || self.model.find(dir, &name).is_some() {
+            let thing = self.nameless.swap_remove(at);
+            self.in_use.remove(&thing.ino);
+            self.mounted.fs.delete(&self.mounted.r(), InodeNo(thing.ino), NOW).unwrap();
+            return;
+        }
+        let thing = self.nameless.swap_remove(at);
+        let at = self.at(dir, &name);
+        let node = self.mounted.fs.link(&self.mounted.r(), InodeNo(thing.ino), at, NOW).unwrap();
+        assert_eq!(node.attributes.nlink, 1);
+        self.model.things.push(Some(Thing { links: 1, parent: dir, ..thing }));
+        self.model.put(dir, &name, self.model.things.len() - 1);
+    }
+
+    /// Ends all that have no names.
+    pub fn end_all_nameless(&mut self) {
+        for thing in std::mem::take(&mut self.nameless) {
+            self.mounted.fs.delete(&self.mounted.r(), InodeNo(thing.ino), NOW).unwrap();
+        }
+        self.in_use.clear();
+    }
+
+    /// Some blocks for a file; what is in them does not matter.
+    fn write(&mut self) {
+        let files = self.model.all(|thing| thing.kind == FileKind::Regular);
+        let Some(id) = self.numbers.of(&files) else { return };
+        for _ in 0..self.numbers.below(12) {
+            let data = vec![1; 1 + self.numbers.below(20_000)];
+            let offset = self.numbers.below(400) as u64 * 2048;
+            let written =
+                self.mounted.fs.write(&self.mounted.r(), self.ino(id), offset, &data, NOW, &mut |_| Ok(()));
+            assert!(written.unwrap().len_bytes > 0);
+        }
+    }
+
     pub fn remove(&mut self) {
         let (dir, name) = self.any_entry();
         let found = self.model.find(dir, &name);
@@ -193,7 +284,7 @@ impl Walk {
         match want {
             Ok(id) => {
                 self.model.take(dir, &name);
-                assert_eq!(removed.unwrap(), self.model.lose(id));
+                assert_eq!(removed.unwrap(), self.lose(id));
             }
             Err(error) => assert_eq!(removed, Err(error)),
         }
@@ -201,7 +292,8 @@ impl Walk {
 
     fn remove_entry(&self, dir: usize, name: &[u8], what: Remove) -> Result<bool> {
         let r = self.mounted.r();
-        let removed = self.mounted.fs.remove(&r, self.at(dir, name), what, &|_| false, NOW);
+        let removed =
+            self.mounted.fs.remove(&r, self.at(dir, name), what, &|ino| self.in_use.contains(&ino.0), NOW);
         removed.map(|removed| removed.is_nameless)
     }
 
@@ -211,7 +303,10 @@ impl Walk {
         let how = [Rename::Replace, Rename::Replace, Rename::Refuse, Rename::Exchange, Rename::Whiteout];
         let how = self.numbers.of(&how).expect("there are some");
         let (from_at, to_at) = (self.at(old, &from), self.at(new, &to));
-        let renamed = self.mounted.fs.rename(&self.mounted.r(), from_at, to_at, how, &|_| false, NOW);
+        let renamed = {
+            let in_use = |ino: InodeNo| self.in_use.contains(&ino.0);
+            self.mounted.fs.rename(&self.mounted.r(), from_at, to_at, how, &in_use, NOW)
+        };
         let there = self.model.find(new, &to);
         let want = match (self.model.find(old, &from), how, there) {
             (None, ..) => Err(Error::NotFound),
@@ -244,7 +339,7 @@ impl Walk {
         if let Some(other) = there {
             let removed = renamed.other.expect("it was replaced");
             assert_eq!(removed.node.attributes.ino, self.ino(other));
-            assert_eq!(removed.is_nameless, self.model.lose(other));
+            assert_eq!(removed.is_nameless, self.lose(other));
         }
         if how == Rename::Whiteout {
             self.put_whiteout(old, &from);

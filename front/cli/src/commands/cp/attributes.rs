@@ -257,10 +257,7 @@ fn note(lost: &mut Lost, done: Result<(), Errno>) {
 
 /// What a new file would get from any other program.
 fn default_mode(m: &Metadata) -> u32 {
-    // The mask can be read only by setting it; this program has one thread that makes files.
-    let mask = rustix::process::umask(Mode::empty());
-    rustix::process::umask(mask);
-    (if m.is_dir() { 0o777 } else { 0o666 }) & !mask.as_raw_mode()
+    (if m.is_dir() { 0o777 } else { 0o666 }) & !crate::modes::umask()
 }
 
 fn set_mode(reach: Reach<'_>, mode: u32) -> Result<(), Errno> {

@@ -47,7 +47,7 @@ pub fn choose(source: &Path, m: &Metadata, target: &Path, sources: usize) -> Run
 }
 
 /// The last component; none of `/`, `.../.` and `.../..`, which mean what is in them.
-fn source_name(source: &Path) -> Option<Vec<u8>> {
+pub fn source_name(source: &Path) -> Option<Vec<u8>> {
     let bytes = source.as_os_str().as_bytes();
     let end = bytes.iter().rposition(|b| *b != b'/')? + 1;
     let begin = bytes[..end].iter().rposition(|b| *b == b'/').map_or(0, |at| at + 1);

@@ -7,7 +7,7 @@ use super::{failed, show};
 use crate::outcome::{Run, Stop, plain};
 use rumpcap::block::{BlockDevice, FileDevice, Slice};
 use rumpcap_ext4::mkfs::Prior;
-use rustix::fs::{FallocateFlags, Mode, OFlags};
+use rustix::fs::FallocateFlags;
 use rustix::io::Errno;
 use std::fs::File;
 use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt};
@@ -141,8 +141,7 @@ impl NewImage {
 
 /// Keeps a block device from being mounted, or finds that it is.
 fn claim(path: &Path) -> Run<rustix::fd::OwnedFd> {
-    let flags = OFlags::RDWR | OFlags::EXCL | OFlags::CLOEXEC;
-    rustix::fs::open(path, flags, Mode::empty()).map_err(|e| match e {
+    crate::lock::claim(path).map_err(|e| match e {
         Errno::BUSY => failed(path, &"is in use"),
         e => failed(path, &plain(&e.into())),
     })

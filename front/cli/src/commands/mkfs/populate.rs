@@ -11,17 +11,17 @@
 
 use super::failed;
 use super::options::Wanted;
+use crate::host_tree::{kind_of, next_data, read};
 use crate::outcome::{Run, plain};
 use crate::progress::Progress;
 use rumpcap::{FileKind, Timestamp};
 use rumpcap_ext4::mkfs::{Attributes, Entry, LOST_FOUND_INODE, Maker, ROOT_INODE, Xattr};
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, SeekFrom, Stat};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, Stat};
 use rustix::io::Errno;
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 const LOST_FOUND: &[u8] = b"lost+found";
@@ -419,10 +419,6 @@ fn lstat(path: &Path) -> Run<Stat> {
     rustix::fs::statat(CWD, path, AtFlags::SYMLINK_NOFOLLOW).map_err(|e| at(path, e))
 }
 
-fn kind_of(stat: &Stat) -> FileKind {
-    FileKind::from_mode(stat.st_mode)
-}
-
 /// Opens a file for reading, without changing its time of access where the host lets us.
 fn open(path: &Path) -> Run<File> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
@@ -431,31 +427,4 @@ fn open(path: &Path) -> Run<File> {
         opened => opened,
     };
     opened.map(File::from).map_err(|e| at(path, e))
-}
-
-/// The next run of data at or behind `offset`, within `size`; `None` if all the rest is a hole.
-fn next_data(file: &File, offset: u64, size: u64) -> rustix::io::Result<Option<(u64, u64)>> {
-    let start = match rustix::fs::seek(file, SeekFrom::Data(offset)) {
-        Ok(start) => start,
-        Err(Errno::NXIO) => return Ok(None),
-        // A file system that does not know holes.
-        Err(Errno::INVAL) => return Ok(Some((offset, size))),
-        Err(e) => return Err(e),
-    };
-    let end = rustix::fs::seek(file, SeekFrom::Hole(start))?;
-    Ok((start < size).then_some((start, end.min(size))))
-}
-
-/// Reads as much as there is, at most all of `buffer`.
-fn read(file: &File, buffer: &mut [u8], offset: u64) -> std::io::Result<usize> {
-    let mut len = 0;
-    while len < buffer.len() {
-        match file.read_at(&mut buffer[len..], offset + len as u64) {
-            Ok(0) => break,
-            Ok(n) => len += n,
-            Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
-            Err(e) => return Err(e),
-        }
-    }
-    Ok(len)
 }

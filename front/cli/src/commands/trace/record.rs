@@ -3,13 +3,12 @@
 //! The recorder's buffer and file are the front end's: the kernel under its limit has what it has without.
 //! Failure: what the command says and how it exits is as without; a recording that could not be written is a failure of its own.
 
-use crate::args::{Cli, Command, GlobalArgs};
+use crate::args::{Cli, Command, kernel_option};
 use crate::outcome::{Run, Stop, plain};
 use crate::quote;
 use crate::session::Session;
 use crate::units::MemoryLimit;
-use clap::parser::ValueSource;
-use clap::{ArgMatches, Args, CommandFactory, FromArgMatches};
+use clap::{Args, CommandFactory, FromArgMatches};
 use rumpcap_trace::Recorder;
 use rumpcap_trace::format::Header;
 use std::ffi::{OsStr, OsString};
@@ -99,19 +98,6 @@ fn with_image(command: &[OsString], image: &OsStr) -> Vec<OsString> {
         words.insert(1.min(words.len()), image.to_owned());
     }
     words
-}
-
-/// An option of the kernel that was given to the command itself, at whichever level.
-fn kernel_option(matches: &ArgMatches) -> Option<String> {
-    let kernel = GlobalArgs::augment_args(clap::Command::new(""));
-    let given = |id: &str| matches!(matches.try_contains_id(id), Ok(true)) && is_from_the_line(matches, id);
-    let mine = kernel.get_arguments().find(|arg| given(arg.get_id().as_str()));
-    let name = mine.map(|arg| arg.get_long().unwrap_or(arg.get_id().as_str()).to_owned());
-    name.or_else(|| matches.subcommand().and_then(|(_, below)| kernel_option(below)))
-}
-
-fn is_from_the_line(matches: &ArgMatches, id: &str) -> bool {
-    matches.value_source(id) == Some(ValueSource::CommandLine)
 }
 
 fn header(session: &Session, args: &RecordArgs) -> Header {

@@ -1,6 +1,7 @@
 //! Allocation on images of mke2fs; e2fsck, dumpe2fs and debugfs say whether it is right.
 
 mod blocks;
+mod damage;
 mod inodes;
 
 use crate::Ext4;

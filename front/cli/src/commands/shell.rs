@@ -1,0 +1,145 @@
+//! `rumpcap shell`: commands that are typed, in an image that is mounted as long.
+//!
+//! `complete`: names of commands, and paths in the image and on the host. After every command what it changed is made durable, so
+//! that a session that ends badly loses nothing that was done. SIGINT ends the command, not the session.
+
+mod complete;
+
+use crate::args::WriteArgs;
+use crate::outcome::{Run, Stop, plain};
+use crate::quote::for_message;
+use crate::script::{Line, run_line, sync};
+use crate::session::Session;
+use clap::Args;
+use complete::Completer;
+use rustyline::error::ReadlineError;
+use rustyline::history::FileHistory;
+use rustyline::{CompletionType, Config, Editor};
+use std::ffi::OsString;
+use std::io::{IsTerminal, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+
+/// Lines that are remembered from session to session.
+const HISTORY_LINES: usize = 1000;
+
+const EXAMPLES: &str = "\
+A line is a command of rumpcap without the image: where IMAGE:PATH stands there is a path in the image, from the current directory on, \
+with or without a colon in front. For cp the colon says which paths are in the image: `cp :etc/fstab /tmp`, `cp -r site :/srv`. Quotes, \
+backslashes and # are those of a shell; there are no patterns and no pipes. cd, pwd, sync, help and exit are the session's own.
+
+Tab completes commands and paths. Lines are remembered in $XDG_STATE_HOME/rumpcap/history.
+
+Examples:
+  rumpcap shell disk.img
+  rumpcap shell --read-only disk.img@2:/etc";
+
+/// Options of `shell`.
+#[derive(Debug, Args)]
+#[command(args_override_self = true, after_help = EXAMPLES)]
+pub struct ShellArgs {
+    /// Only read the image; commands that write fail
+    #[arg(long)]
+    read_only: bool,
+    #[command(flatten)]
+    write: WriteArgs,
+    /// The image, and where to begin
+    #[arg(value_name = "IMAGE[:PATH]")]
+    image: OsString,
+}
+
+/// Runs `shell`.
+pub fn run(session: &mut Session, args: &ShellArgs) -> Run {
+    let target = if args.read_only {
+        session.target(&args.image)?
+    } else {
+        session.writable(&args.image, args.write)?
+    };
+    if !target.mount.metadata(&target.path).is_ok_and(|m| m.is_dir()) {
+        return Stop::fatal(format!("{}: not a directory", for_message(target.path.as_os_str().as_bytes())));
+    }
+    session.set_within(Some(target));
+    let failures = session.failures();
+    let end = converse(session);
+    session.set_within(None);
+    // What failed was seen, and answered; only where nobody looks does it count.
+    if std::io::stdin().is_terminal() {
+        session.forgive(failures);
+    }
+    end
+}
+
+fn converse(session: &mut Session) -> Run {
+    let failed = |e: ReadlineError| Stop::Fatal(format!("terminal: {e}"));
+    let config = Config::builder().completion_type(CompletionType::List).max_history_size(HISTORY_LINES);
+    let config = config.map_err(failed)?.auto_add_history(true).build();
+    let mut editor = Editor::<Completer, FileHistory>::with_config(config).map_err(failed)?;
+    let history = history_file();
+    if let Some(history) = &history {
+        // None yet, at the first time.
+        let _ = editor.load_history(history);
+    }
+    loop {
+        // A clone of the mount must not outlive the session: the helper is made anew for each line.
+        editor.set_helper(session.within().cloned().map(Completer::new));
+        let prompt = session.within().map(|w| for_message(w.target.path.as_os_str().as_bytes()));
+        let read = editor.readline(&format!("rumpcap:{}> ", prompt.unwrap_or_default()));
+        editor.set_helper(None);
+        let line = match read {
+            Ok(line) => line,
+            Err(ReadlineError::Interrupted) => continue,
+            Err(ReadlineError::Eof) => break,
+            Err(e) => {
+                session.check_interrupt()?;
+                return Err(failed(e));
+            }
+        };
+        match run_one(session, &line)? {
+            Line::Exit => break,
+            Line::Done | Line::Failed => {}
+        }
+    }
+    if let Some(history) = history
+        && std::io::stdin().is_terminal()
+    {
+        save(&mut editor, session, &history);
+    }
+    Ok(())
+}
+
+/// Runs a line, and makes durable what it changed.
+fn run_one(session: &mut Session, line: &str) -> Run<Line> {
+    let outcome = match run_line(session, line.as_bytes()) {
+        // 128 + SIGINT: it was meant for the command.
+        Err(Stop::Code(130)) => {
+            session.out.flush()?;
+            session.say(format_args!("interrupted"));
+            Ok(Line::Failed)
+        }
+        other => other,
+    };
+    if let Some(interrupt) = session.interrupt() {
+        interrupt.forget_sigint();
+    }
+    session.check_interrupt()?;
+    if let Err(Stop::Fatal(message)) = sync(session) {
+        session.say(format_args!("{message}"));
+        session.count_failures(1);
+    }
+    outcome
+}
+
+/// Where lines are remembered.
+fn history_file() -> Option<PathBuf> {
+    let state = std::env::var_os("XDG_STATE_HOME").filter(|dir| !dir.is_empty()).map(PathBuf::from);
+    let state = state.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".local/state")))?;
+    Some(state.join("rumpcap/history"))
+}
+
+fn save(editor: &mut Editor<Completer, FileHistory>, session: &mut Session, path: &std::path::Path) {
+    let made = path.parent().map_or(Ok(()), std::fs::create_dir_all).map_err(|e| plain(&e));
+    let saved = made.and_then(|()| editor.save_history(path).map_err(|e| e.to_string()));
+    if let Err(e) = saved {
+        session.say(format_args!("{}: {e}", for_message(path.as_os_str().as_bytes())));
+    }
+}

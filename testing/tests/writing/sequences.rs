@@ -1,0 +1,83 @@
+//! Long random sequences on every configuration: each answer and everything that is there equals the model's, while mounted, after unmounting and
+//! for the kernel; e2fsck finds nothing.
+//!
+//! `RUMPCAP_OPS` says how many operations each configuration is given.
+
+use crate::support::{Case, Plan, ops, require};
+use rumpcap::DataMode;
+use rumpcap::block::MemoryDevice;
+use rumpcap_testing::images::build;
+use rumpcap_testing::skip;
+use rumpcap_testing::writing::{LibraryTarget, Limit, Setup, setups};
+use std::sync::Arc;
+
+/// Of each configuration.
+const FEW: usize = 60;
+const LIMITS: [Limit; 3] = [Some(256 << 10), Some(512 << 10), None];
+
+/// Every `n`th of the configurations, from `first` on: the tests share them.
+fn every(first: usize, n: usize) {
+    if !build::tools_exist() {
+        return skip::skip("e2fsprogs is not installed");
+    }
+    let writable = setups().into_iter().filter(|setup| !setup.read_only);
+    for (at, setup) in writable.enumerate().skip(first).step_by(n) {
+        let data = if at % 7 == 6 { DataMode::Journal } else { DataMode::Ordered };
+        let case = Case { setup, limit: LIMITS[at % 3], data };
+        let count = ops(FEW);
+        let run = require(&case, &Plan::Generated { seed: at as u64, count });
+        println!(
+            "{}: {count} operations, {} skipped, {} refused",
+            case.setup.spec.name, run.skipped, run.refused
+        );
+        assert!(run.skipped * 4 < count && run.refused * 5 < count, "too few operations do something");
+    }
+}
+
+#[test]
+fn sequences_1_of_4() {
+    every(0, 4);
+}
+
+#[test]
+fn sequences_2_of_4() {
+    every(1, 4);
+}
+
+#[test]
+fn sequences_3_of_4() {
+    every(2, 4);
+}
+
+#[test]
+fn sequences_4_of_4() {
+    every(3, 4);
+}
+
+/// One configuration, at every limit and in every mode.
+#[test]
+fn limits_and_modes() {
+    if !build::tools_exist() {
+        return skip::skip("e2fsprogs is not installed");
+    }
+    for (n, limit) in LIMITS.into_iter().enumerate() {
+        for data in [DataMode::Ordered, DataMode::Writeback, DataMode::Journal] {
+            let case = Case { setup: Setup::named("w-ext4-1k"), limit, data };
+            require(&case, &Plan::Generated { seed: 100 + n as u64, count: ops(FEW) });
+        }
+    }
+}
+
+/// What can be read and not written says so.
+#[test]
+fn features_that_are_not_written() {
+    if !build::tools_exist() {
+        return skip::skip("e2fsprogs is not installed");
+    }
+    for setup in setups().into_iter().filter(|setup| setup.read_only) {
+        let device = Arc::new(MemoryDevice::from_bytes(&setup.image()));
+        let mounted = LibraryTarget::new(device.clone(), None, DataMode::Ordered);
+        assert_eq!(mounted.err(), Some(rumpcap::Error::ReadOnly), "{}", setup.spec.name);
+        assert!(device.to_bytes() == **setup.image(), "{}: changed", setup.spec.name);
+    }
+}

@@ -1,0 +1,148 @@
+//! What the proofs share: attempts that end in words, the judges, and a failure made small.
+
+use rumpcap::DataMode;
+use rumpcap::block::{MemoryDevice, OpenOptions};
+use rumpcap_testing::loop_mount;
+use rumpcap_testing::oracle;
+use rumpcap_testing::tools::{command, output, scratch};
+use rumpcap_testing::writing::{
+    Capabilities, Compared, Generator, LibraryTarget, Limit, Model, Op, Run, Setup, compare, first_model,
+    shrink,
+};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::sync::Arc;
+
+/// Says how many operations each configuration is given.
+const OPS_VARIABLE: &str = "RUMPCAP_OPS";
+/// A sequence is run again that often to make it small.
+const TRIES: usize = 250;
+
+/// Operations for each configuration: `few`, or what the environment says.
+pub fn ops(few: usize) -> usize {
+    std::env::var(OPS_VARIABLE).ok().and_then(|text| text.parse().ok()).unwrap_or(few)
+}
+
+/// Whether more is wanted than fits every change.
+pub fn is_thorough() -> bool {
+    std::env::var_os(OPS_VARIABLE).is_some()
+}
+
+/// A file system to be written, and how.
+#[derive(Clone)]
+pub struct Case {
+    pub setup: Setup,
+    pub limit: Limit,
+    pub data: DataMode,
+}
+
+/// What is to be done.
+#[derive(Clone)]
+pub enum Plan {
+    Generated { seed: u64, count: usize },
+    Given(Vec<Op>),
+}
+
+/// Runs `work`; a panic is a failure in words.
+pub fn caught<T>(work: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().cloned();
+        Err(text.unwrap_or_else(|| panic.downcast_ref::<&str>().copied().unwrap_or("a panic").to_owned()))
+    })
+}
+
+/// What e2fsck says of an image that it does not find clean.
+pub fn fsck(image: &Path) -> Result<(), String> {
+    let said = output(command("e2fsck").args(["-f", "-n"]).arg(image));
+    let text = String::from_utf8_lossy(&said.stdout).into_owned();
+    if said.status.code() == Some(0) { Ok(()) } else { Err(format!("e2fsck -fn: {text}")) }
+}
+
+/// Applies `plan` on a new image, and has everybody judge what is there then. Gives the operations and the verdict.
+pub fn attempt(case: &Case, plan: &Plan) -> (Vec<Op>, Result<Run, String>) {
+    let mut ops = Vec::new();
+    let result = caught(|| {
+        let device = Arc::new(MemoryDevice::from_bytes(&case.setup.image()));
+        let target = LibraryTarget::new(device.clone(), case.limit, case.data);
+        let mut target = target.map_err(|error| format!("mounting: {error}"))?;
+        let mut run = Run::new(first_model());
+        let result = drive(&mut run, &mut target, plan, case.setup.can, &mut ops);
+        result.map_err(|failure| failure.to_string())?;
+        target.unmount().map_err(|error| format!("unmounting: {error}"))?;
+        judge(&device.to_bytes(), &mut run.model, case.limit)?;
+        Ok(run)
+    });
+    (ops, result)
+}
+
+/// The operations are noted before they are applied, so that they are known when one panics.
+fn drive(
+    run: &mut Run,
+    target: &mut LibraryTarget,
+    plan: &Plan,
+    can: Capabilities,
+    noted: &mut Vec<Op>,
+) -> Result<(), rumpcap_testing::writing::Failure> {
+    match plan {
+        Plan::Given(ops) => {
+            noted.clone_from(ops);
+            run.replay(target, ops)
+        }
+        Plan::Generated { seed, count } => {
+            let mut generator = Generator::new(*seed, can);
+            let interval = (count / 10).clamp(20, 1000);
+            for n in 1..=*count {
+                noted.push(generator.next(&run.model));
+                run.step(target, &noted[n - 1])?;
+                if n % interval == 0 || n == *count {
+                    run.compare(target)?;
+                }
+            }
+            Ok(())
+        }
+    }
+}
+
+/// e2fsck, the kernel (or debugfs) and the library itself on an unmounted image.
+pub fn judge(image: &[u8], model: &mut Model, limit: Limit) -> Result<(), String> {
+    model.apply(&Op::Remount, None);
+    let directory = scratch();
+    let path = directory.path().join("image");
+    std::fs::write(&path, image).expect("an image");
+    fsck(&path)?;
+    if loop_mount::available() {
+        let kernel = oracle::by_kernel(&path).map_err(|error| format!("the kernel: {error}"))?;
+        difference("the kernel", compare(model, &kernel, Compared::Everything))?;
+    }
+    let library = oracle::by_library(&path, limit).map_err(|error| format!("read again: {error}"))?;
+    difference("read again", compare(model, &library, Compared::Everything))
+}
+
+pub fn difference(who: &str, difference: Option<String>) -> Result<(), String> {
+    difference.map_or(Ok(()), |text| Err(format!("{who}: {text}")))
+}
+
+/// Fails the test if `plan` fails, with the smallest sequence that does.
+pub fn require(case: &Case, plan: &Plan) -> Run {
+    let (ops, result) = attempt(case, plan);
+    let what = match result {
+        Ok(run) => return run,
+        Err(what) => what,
+    };
+    let small = shrink(&ops, TRIES, |ops| attempt(case, &Plan::Given(ops.to_vec())).1.is_err());
+    let of_that = attempt(case, &Plan::Given(small.clone())).1.err();
+    let seed = if let Plan::Generated { seed, .. } = plan { *seed } else { 0 };
+    panic!(
+        "{}, limit {:?}, {:?}, seed {seed}, {} operations: {what}\n{small:?}\ngives: {}",
+        case.setup.spec.name,
+        case.limit,
+        case.data,
+        ops.len(),
+        of_that.unwrap_or_else(|| "nothing now".to_owned())
+    )
+}
+
+/// To open an image for writing.
+pub fn writable() -> OpenOptions {
+    OpenOptions { write: true, ..OpenOptions::default() }
+}
