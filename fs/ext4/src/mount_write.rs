@@ -15,7 +15,7 @@ use crate::journaled_content::JournaledContent;
 use crate::layout::{RawSuperBlock, STATE_VALID, SUPER_BLOCK_BYTES, SUPER_BLOCK_OFFSET};
 use crate::orphan;
 use crate::super_block::seal_super_block;
-use crate::transaction::{Counts, Sizes, Writer};
+use crate::transaction::{Below, Counts, Sizes, Writer};
 use crate::{Ext4, MAX_PINS, Options, SuperBlock};
 use rumpcap_block::{BlockDevice, Overlay};
 use rumpcap_host::{Error, Result};
@@ -137,8 +137,8 @@ impl Ext4 {
             (None, None) => Arc::clone(&device),
         };
         let fs = Ext4::over(vm, Arc::clone(&over), options)?;
-        let content: Arc<dyn Writeback> = Arc::new(Content(over));
-        let writer = Writer::new(vm, &fs.sb, &sizes, counts, journal, in_journal, content, options.data)?;
+        let below = Below { journal, in_journal, writeback: Arc::new(Content(over)) };
+        let writer = Writer::new(vm, &fs.sb, &sizes, counts, below, options.data)?;
         let fs = Ext4 { recovery, writer: Some(Box::new(writer)), ..fs };
         match orphan::finish_all(&fs, &vm.reserve(MAX_PINS), now) {
             // It was damaged, and is not to be changed then: it can be read.

@@ -150,6 +150,16 @@ pub(crate) struct Transaction {
     stopped: Option<Error>,
 }
 
+/// What transactions and content go to.
+pub(crate) struct Below {
+    /// The log, if there is one.
+    pub journal: Option<Arc<JournaledDevice<WiredRun>>>,
+    /// The device, where content goes through the log too.
+    pub in_journal: Option<Arc<JournaledContent>>,
+    /// The device, for dirty pages.
+    pub writeback: Arc<dyn Writeback>,
+}
+
 /// What a writable mount has besides one that is read.
 pub(crate) struct Writer {
     tx: Mutex<Transaction>,
@@ -172,9 +182,7 @@ impl Writer {
         sb: &SuperBlock,
         sizes: &Sizes,
         counts: Counts,
-        journal: Option<Arc<JournaledDevice<WiredRun>>>,
-        in_journal: Option<Arc<JournaledContent>>,
-        writeback: Arc<dyn Writeback>,
+        below: Below,
         data: DataMode,
     ) -> Result<Writer> {
         let wired = |frames| WiredRun::buffer(vm, frames, "a transaction");
@@ -193,6 +201,7 @@ impl Writer {
             data_error: None,
             stopped: None,
         };
+        let Below { journal, in_journal, writeback } = below;
         let dirty = vm.add_dirty_device(&writeback)?;
         Ok(Writer { tx: Mutex::new(tx), journal, dirty, data, in_journal, _writeback: writeback })
     }
