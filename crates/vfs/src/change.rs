@@ -194,6 +194,14 @@ pub trait Change: FileSystem {
     /// Bytes of a block: 1, 2 or 4 KiB.
     fn block_bytes(&self) -> u64;
 
+    /// An inode, even if it has no names left: for those who have it open.
+    ///
+    /// # Errors
+    /// As [`FileSystem::read_node`].
+    fn read_nameless(&self, r: &Reservation<'_>, ino: InodeNo) -> Result<Node> {
+        self.read_node(r, ino, 0)
+    }
+
     /// Makes a file. `now` is its times' value.
     ///
     /// # Errors

@@ -10,8 +10,8 @@ use crate::open::Closed;
 use crate::open_file::OpenFile;
 use crate::vfs::Vfs;
 use crate::writing::{Inside, Writing};
-use rumpcap_host::Result;
 use rumpcap_host::sync::Arc;
+use rumpcap_host::{Error, Result};
 use rumpcap_vm::Reservation;
 
 /// Pages that an operation pins besides its file system's: the page of data that is copied, and one to spare.
@@ -65,9 +65,19 @@ impl Mount {
         if let Some(node) = self.vfs.vnodes.node(self.number, ino) {
             return Ok(node);
         }
-        let node = self.fs.read_node(r, ino, 0)?;
+        let node = match self.fs.read_node(r, ino, 0) {
+            Err(Error::NotFound) => self.node_without_names(r, ino)?,
+            node => node?,
+        };
         self.vfs.vnodes.remember(self.number, &node);
         Ok(node)
+    }
+
+    /// The node of an inode that has no names any more and is open.
+    fn node_without_names(&self, r: &Reservation<'_>, ino: InodeNo) -> Result<Node> {
+        let is_open = self.writing.as_ref().is_some_and(|writing| writing.opens.is_open(ino));
+        let change = self.fs.change().filter(|_| is_open);
+        change.ok_or(Error::NotFound)?.read_nameless(r, ino)
     }
 
     /// The node as it is now, of one that was read in an earlier operation.

@@ -45,13 +45,28 @@ impl Ext4 {
     /// `NotFound` for a free inode or a number that does not exist; `Corrupt`, `Checksum` (at: the inode, or the group
     /// of its descriptor); `Io`.
     pub(crate) fn inode(&self, r: &Reservation<'_>, ino: InodeNo, ahead: u32) -> Result<Node> {
+        self.read_inode(r, ino, ahead, |raw| is_free(raw, ino))
+    }
+
+    /// As [`Ext4::inode`], for one that may have lost its names while it is open.
+    pub(crate) fn inode_even_nameless(&self, r: &Reservation<'_>, ino: InodeNo) -> Result<Node> {
+        self.read_inode(r, ino, 0, |raw| raw.links.get() == 0 && raw.mode.get() == 0)
+    }
+
+    fn read_inode(
+        &self,
+        r: &Reservation<'_>,
+        ino: InodeNo,
+        ahead: u32,
+        is_free: impl Fn(&RawInode) -> bool,
+    ) -> Result<Node> {
         let place = self.inode_place(r, ino)?;
         let page = self.device.page(r, place.at, ahead.min(place.pages_behind))?;
         let bytes = page.get(within_page(place.at)..).unwrap_or_default();
         // An inode larger than a page begins one (SB-2); what is behind its first page is only summed up.
         let bytes = bytes.get(..self.sb.inode_size as usize).unwrap_or(bytes);
         let raw = copy_inode(bytes);
-        if is_free(&raw, ino) {
+        if is_free(&raw) {
             return Err(Error::NotFound);
         }
         let seed = inode_seed(&self.sb, ino, raw.generation.get());

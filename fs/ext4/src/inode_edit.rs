@@ -123,7 +123,8 @@ impl Handle<'_> {
         let has_sum = sb.features.has_metadata_csum();
         let seed = inode_seed(sb, inode.ino, raw.generation.get());
         let has_hi = has_checksum_hi(sb, &raw);
-        self.edit(block, &[start..start + changed], |bytes| {
+        let changed = start..start + changed;
+        self.edit(block, &[changed], |bytes| {
             let bytes = bytes.get_mut(start..).and_then(|bytes| bytes.get_mut(..size)).unwrap_or_default();
             let value = change(bytes);
             copy_prefix(bytes, &raw, fixed);

@@ -20,6 +20,10 @@ impl Change for Ext4 {
         self.sb.block_size.into()
     }
 
+    fn read_nameless(&self, r: &Reservation<'_>, ino: InodeNo) -> Result<Node> {
+        self.inode_even_nameless(r, ino)
+    }
+
     fn create(
         &self,
         r: &Reservation<'_>,

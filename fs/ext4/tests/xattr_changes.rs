@@ -7,7 +7,7 @@ mod support;
 
 use core::ops::ControlFlow;
 use directory::{KernelMount, walk};
-use rumpcap_block::{BlockDevice, FileDevice};
+use rumpcap_block::{BlockDevice, Effect, Fault, FaultInjector, FileDevice, Operation};
 use rumpcap_ext4::{Ext4, Options};
 use rumpcap_host::file::OpenOptions;
 use rumpcap_host::{Error, Result};
@@ -27,10 +27,17 @@ type Attributes = BTreeMap<Vec<u8>, Vec<u8>>;
 
 const NOW: Timestamp = Timestamp { seconds: 1_700_000_000, nanoseconds: 123_456_789 };
 
+fn device(image: &Image) -> Arc<dyn BlockDevice> {
+    let options = OpenOptions { write: true, direct: false };
+    Arc::new(FileDevice::open_with(&image.path(), options).unwrap())
+}
+
 /// Mounts an image to be changed, in the smallest memory.
 fn mount(image: &Image) -> Mounted {
-    let options = OpenOptions { write: true, direct: false };
-    let device: Arc<dyn BlockDevice> = Arc::new(FileDevice::open_with(&image.path(), options).unwrap());
+    mount_device(device(image))
+}
+
+fn mount_device(device: Arc<dyn BlockDevice>) -> Mounted {
     let vm = Vm::boot(BootOptions { limit_bytes: Some(256 << 10), ..BootOptions::default() }).unwrap();
     let options = Options { access: Access::Write, now: NOW, ..Options::default() };
     let fs = Ext4::mount(&vm, device, &options).unwrap();
@@ -162,7 +169,7 @@ impl Run<'_> {
         let ino = self.inodes[self.dice.below(self.inodes.len() as u64) as usize];
         let attributes = self.model.entry(ino).or_default();
         let existing = attributes.keys().nth(self.dice.below(6) as usize).cloned();
-        let name = existing.filter(|_| at % 2 == 0).unwrap_or_else(|| self.name());
+        let name = existing.filter(|_| at.is_multiple_of(2)).unwrap_or_else(|| self.name());
         let value = (self.dice.below(4) > 0).then(|| noise(at + 1, self.len()));
         let how =
             [SetXattr::Any, SetXattr::Any, SetXattr::Create, SetXattr::Replace][self.dice.below(4) as usize];
@@ -524,7 +531,7 @@ fn attributes_as_the_kernel_sees_them() {
         ];
         for (i, file) in FILES[..6].iter().enumerate() {
             let change = SetAttributes {
-                mode: Some(0o4000 >> i | 0o640 + i as u32),
+                mode: Some((0o4000 >> i) | (0o640 + i as u32)),
                 uid: Some(0xFFFF_0000 + i as u32),
                 gid: Some(70_000 * i as u32),
                 atime: times[i],
@@ -550,7 +557,7 @@ fn attributes_as_the_kernel_sees_them() {
         for (i, file) in FILES[..6].iter().enumerate() {
             let found = kernel.path().join(file).metadata().unwrap();
             let what = format!("{arguments:?} {file}");
-            assert_eq!(found.mode(), 0o100_000 | 0o4000 >> i | 0o640 + i as u32, "{what}");
+            assert_eq!(found.mode(), 0o100_000 | (0o4000 >> i) | (0o640 + i as u32), "{what}");
             assert_eq!((found.uid(), found.gid()), (0xFFFF_0000 + i as u32, 70_000 * i as u32), "{what}");
             assert_eq!((found.atime(), found.atime_nsec()), clamped(times[i]), "{what}");
             assert_eq!((found.mtime(), found.mtime_nsec()), clamped(times[(i + 1) % 6]), "{what}");
@@ -756,4 +763,80 @@ fn what_goes_takes_its_attributes_along() {
         unmount(&mounted);
         check(&image, &format!("{arguments:?}: gone"));
     }
+}
+
+/// Requests that fail in the middle of a change: it is done, or nothing has changed.
+#[test]
+fn a_failing_device_changes_nothing() {
+    if !have_tools() {
+        return;
+    }
+    for arguments in [LARGE_KINDS[0], LARGE_KINDS[1], KINDS[2]] {
+        let image = image(arguments, "16M");
+        let injector = Arc::new(FaultInjector::new(device(&image)));
+        let mounted = mount_device(Arc::clone(&injector) as _);
+        let inodes: Vec<u64> = FILES.iter().map(|file| ino(&mounted, file)).collect();
+        let mut model: BTreeMap<u64, Attributes> = BTreeMap::new();
+        let mut dice = Dice(0x1234_5678_9ABC_DEF1);
+        let (mut failed, mut done) = (0, 0);
+        for step in 0..150 {
+            // Nothing of what the change needs is in memory.
+            mounted.fs.sync(&mounted.reserve(), NOW).unwrap();
+            (1..2000).step_by(8).for_each(|ino| _ = mounted.node(ino));
+            injector.reset();
+            let nth = 1 + dice.below(6);
+            injector
+                .inject(Fault { operation: Operation::Read, nth, effect: Effect::Fail { errno: 5 } })
+                .unwrap();
+            let ino = inodes[dice.below(7) as usize];
+            let name = format!("user.{}", dice.below(4));
+            let value =
+                (dice.below(4) > 0).then(|| noise(step + 1, [10, 300, 2000, 20_000][dice.below(4) as usize]));
+            let result = set(&mounted, ino, name.as_bytes(), value.as_deref(), SetXattr::Any);
+            injector.reset();
+            match (result, value) {
+                (Ok(_), Some(value)) => drop(model.entry(ino).or_default().insert(name.into_bytes(), value)),
+                (Ok(_), None) => drop(model.entry(ino).or_default().remove(name.as_bytes())),
+                (Err(Error::Io { .. }), _) => failed += 1,
+                (Err(Error::NoAttribute | Error::NoSpace { .. }), _) => {}
+                (Err(error), _) => panic!("{arguments:?}: {error}"),
+            }
+            done += 1;
+            assert!(all(&mounted, ino) == model.get(&ino).cloned().unwrap_or_default(), "step {step}");
+        }
+        assert!(failed > done / 8, "{failed} of {done}");
+        unmount(&mounted);
+        drop(mounted);
+        // What could not be deleted behind a change is at the next mount.
+        unmount(&mount(&image));
+        check(&image, &format!("{arguments:?}: failing"));
+    }
+}
+
+#[test]
+fn projects_and_directories_without_case() {
+    if !have_tools() {
+        return;
+    }
+    let image = image(&["-t", "ext4", "-O", "project,casefold", "-I", "256"], "16M");
+    let mounted = mount(&image);
+    let r = mounted.reserve();
+    let dir = NewFile { kind: FileKind::Directory, mode: 0o755, uid: 0, gid: 0, rdev: (0, 0), target: b"" };
+    let empty = EntryName { dir: mounted.fs.root(), name: b"empty" };
+    let empty = mounted.fs.create(&r, empty, &dir, NOW).unwrap().attributes.ino;
+    let apply = |ino, change: SetAttributes| mounted.fs.set_attributes(&r, ino, &change, NOW);
+    let casefold = SetAttributes { flags: Some(0x4000_0000), ..SetAttributes::default() };
+    let project = SetAttributes { project: Some(0x8765_4321), ..SetAttributes::default() };
+    let full = InodeNo(ino(&mounted, "d"));
+    assert_eq!(apply(full, casefold).err(), Some(Error::NotEmpty));
+    assert_eq!(apply(empty, casefold).unwrap().attributes.flags & 0x4000_0000, 0x4000_0000);
+    let file = InodeNo(ino(&mounted, "f4"));
+    assert_eq!(apply(file, casefold).err().map(Error::errno), Some(22));
+    assert_eq!(apply(file, project).unwrap().attributes.project, 0x8765_4321);
+    drop(r);
+    unmount(&mounted);
+    check(&image, "project");
+    let stat = image.stat(&["/f4".to_owned(), "/empty".to_owned()]);
+    assert_eq!(stat["/f4"].project, 0x8765_4321);
+    assert_eq!(stat["/empty"].flags & 0x4000_0000, 0x4000_0000);
 }

@@ -110,7 +110,10 @@ pub fn describe_mount(mount: &Mount) -> (Description, Vec<WalkError>) {
 }
 
 /// Everything about one inode.
-fn describe_inode(mount: &Mount, metadata: &Metadata) -> Result<Entry> {
+///
+/// # Errors
+/// Those of reading it.
+pub fn describe_inode(mount: &Mount, metadata: &Metadata) -> Result<Entry> {
     let ino = metadata.ino();
     let mut entry = from_metadata(metadata);
     if metadata.flags() & super::description::FLAG_ENCRYPTED == 0 {

@@ -16,7 +16,7 @@ pub use description::{Description, Entry, Time};
 pub use diff::diff;
 pub use digest::{Content, PageDigest};
 pub use kernel::{describe as by_kernel, describe_directory};
-pub use library::{Library, describe as by_library, describe_mount};
+pub use library::{Library, describe as by_library, describe_inode, describe_mount};
 
 use std::path::Path;
 

@@ -378,8 +378,8 @@ impl Model {
     }
 
     fn require_directory(&self, dir: &str) -> Outcome<()> {
-        let is_dir = dir.is_empty() || self.get(self.at(dir)?.existing()?).is_dir();
-        if is_dir { Ok(()) } else { Err(Not::Foretold) }
+        let found = if dir.is_empty() { Some(super::model::ROOT) } else { self.at(dir)?.found };
+        if found.is_some_and(|id| self.get(id).is_dir()) { Ok(()) } else { Err(Not::Foretold) }
     }
 
     fn edit(&mut self, file: &Handle, edit: impl FnOnce(&mut crate::writing::Sparse)) -> Outcome {

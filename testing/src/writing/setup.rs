@@ -29,6 +29,8 @@ fn setup(spec: Spec) -> Setup {
     // The last block that an inode with a tree of three levels maps; i_blocks counts 2^32 sectors without huge_file.
     let by_map = (12 + per_block + per_block.pow(2) + per_block.pow(3)) * block_bytes;
     let file_bytes = if has_extents { block_bytes << 32 } else { by_map.min((1 << 41) - (4 << 20)) };
+    // The first revision cannot say that there are large files.
+    let file_bytes = if spec.features == "none" { (1 << 31) - 1 } else { file_bytes };
     let is_old = spec.inode_bytes == 128 || spec.features == "none" || spec.features.contains("^extra_isize");
     let has_ea_inode = spec.features.contains("ea_inode");
     let can = Capabilities {

@@ -73,7 +73,7 @@ fn no_space_at_every_allocation() {
         }
     }
     println!("{refused} operations refused");
-    assert!(refused > 100, "not full enough");
+    assert!(refused > 40, "not full enough");
 }
 
 #[test]

@@ -7,5 +7,6 @@ mod host;
 mod kill;
 mod power;
 mod sequences;
+mod shapes;
 mod stress;
 mod support;

@@ -1,7 +1,7 @@
 //! Many threads on one mount: each with a directory of its own, where all must be as its model says, and all in files that they share; a thousand that
 //! write at 512 KiB; and one file, changed in every way.
 
-use crate::support::{Case, Plan, caught, fsck, is_thorough, ops, require};
+use crate::support::{Case, Plan, caught, first_seed, fsck, is_thorough, ops, require};
 use rumpcap::block::MemoryDevice;
 use rumpcap::{Allocate, DataMode, File, Mount, Owner};
 use rumpcap_testing::images::build;
@@ -46,7 +46,7 @@ fn work(
     mount.create_dir(&top, &Owner::with_mode(0o755)).map_err(|error| error.to_string())?;
     let mut target = LibraryTarget::within(mount, device.clone(), &top);
     let mut run = Run::new(Model::directory(Some(FIRST_MOUNT), 0o755));
-    let mut generator = Generator::new(thread, can);
+    let mut generator = Generator::new(first_seed() + thread, can);
     (generator.small, generator.shared) = (true, true);
     for _ in 0..count {
         let op = generator.next(&run.model);
@@ -232,6 +232,6 @@ fn one_file_changed_in_every_way() {
     for (seed, (name, limit, data)) in cases.into_iter().enumerate() {
         let case = Case { setup: Setup::named(name), limit, data };
         let count = if is_thorough() { ops(0) } else { 300 };
-        require(&case, &Plan::Given(one_file(seed as u64, count)));
+        require(&case, &Plan::Given(one_file(first_seed() + seed as u64, count)));
     }
 }

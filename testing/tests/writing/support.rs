@@ -15,12 +15,19 @@ use std::sync::Arc;
 
 /// Says how many operations each configuration is given.
 const OPS_VARIABLE: &str = "RUMPCAP_OPS";
+/// Says where seeds begin.
+const SEED_VARIABLE: &str = "RUMPCAP_SEED";
 /// A sequence is run again that often to make it small.
 const TRIES: usize = 250;
 
 /// Operations for each configuration: `few`, or what the environment says.
 pub fn ops(few: usize) -> usize {
     std::env::var(OPS_VARIABLE).ok().and_then(|text| text.parse().ok()).unwrap_or(few)
+}
+
+/// The first seed: another one each night.
+pub fn first_seed() -> u64 {
+    std::env::var(SEED_VARIABLE).ok().and_then(|text| text.parse().ok()).unwrap_or(0)
 }
 
 /// Whether more is wanted than fits every change.
@@ -122,6 +129,12 @@ pub fn difference(who: &str, difference: Option<String>) -> Result<(), String> {
     difference.map_or(Ok(()), |text| Err(format!("{who}: {text}")))
 }
 
+/// Whether two failures are most likely one: they begin alike, numbers aside.
+pub fn is_alike(one: &str, other: &str) -> bool {
+    let begin = |text: &str| text.chars().filter(|c| !c.is_ascii_digit()).take(40).collect::<String>();
+    begin(one) == begin(other)
+}
+
 /// Fails the test if `plan` fails, with the smallest sequence that does.
 pub fn require(case: &Case, plan: &Plan) -> Run {
     let (ops, result) = attempt(case, plan);
@@ -129,7 +142,9 @@ pub fn require(case: &Case, plan: &Plan) -> Run {
         Ok(run) => return run,
         Err(what) => what,
     };
-    let small = shrink(&ops, TRIES, |ops| attempt(case, &Plan::Given(ops.to_vec())).1.is_err());
+    let fails =
+        |ops: &[Op]| attempt(case, &Plan::Given(ops.to_vec())).1.is_err_and(|why| is_alike(&why, &what));
+    let small = shrink(&ops, TRIES, fails);
     let of_that = attempt(case, &Plan::Given(small.clone())).1.err();
     let seed = if let Plan::Generated { seed, .. } = plan { *seed } else { 0 };
     panic!(

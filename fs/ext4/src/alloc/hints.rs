@@ -1,6 +1,6 @@
 //! [`Hints`]: what allocation and orphans remember between operations. Taken back with an operation; zero knows nothing.
 //!
-//! Who calls it: `transaction` keeps them; `walk` and `orphan` use them.
+//! Who calls it: `transaction` keeps them; `walk`, `zone` and `orphan` use them.
 
 /// What is remembered.
 #[derive(Clone, Copy, Debug, Default)]
@@ -11,6 +11,15 @@ pub(crate) struct Hints {
     pub no_inodes: Groups,
     /// What is known of the orphans.
     pub orphans: Orphans,
+    /// Blocks that are not the file system's own, where one was last looked for.
+    pub unowned: Unowned,
+}
+
+/// Blocks in a row that are not the file system's own. Which are never changes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Unowned {
+    pub from: u64,
+    pub end: u64,
 }
 
 /// Groups in a row.

@@ -8,10 +8,11 @@
 //! bitmap alone protects the rest.
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
+use super::hints::Unowned;
 use crate::SuperBlock;
 use crate::transaction::Handle;
 use core::ops::Range;
-use rumpcap_host::Result;
+use rumpcap_host::{Error, Result};
 
 /// See ZO-2.
 const MATES_MAX: u32 = 256;
@@ -61,6 +62,48 @@ impl SuperBlock {
 }
 
 impl Handle<'_> {
+    /// Blocks of a file, which are about to be written, are none of the file system's own.
+    ///
+    /// # Errors
+    /// `Corrupt` (at: the first block); as [`Handle::descriptor`].
+    pub(crate) fn require_unowned(&mut self, first: u64, count: u64) -> Result<()> {
+        let end = first.saturating_add(count);
+        let mut at = first;
+        while at < end {
+            let known = self.hints().unowned;
+            let unowned =
+                if (known.from..known.end).contains(&at) { known } else { self.unowned_around(at)? };
+            self.hints().unowned = unowned;
+            // The block itself is among them.
+            at = unowned.end.max(at.saturating_add(1));
+        }
+        Ok(())
+    }
+
+    /// Blocks of the group of `block` around it that are not the file system's own.
+    fn unowned_around(&self, block: u64) -> Result<Unowned> {
+        let sb = &self.fs.sb;
+        let (group, within) = sb.group_of(block);
+        let mut around = 0..sb.blocks_per_group;
+        self.zones(group, &mut |zone| {
+            if zone.contains(&within) {
+                return Err(Error::Corrupt {
+                    what: "block of a file is one of the file system's own",
+                    at: block,
+                });
+            }
+            if zone.end <= within {
+                around.start = around.start.max(zone.end);
+            } else {
+                around.end = around.end.min(zone.start);
+            }
+            Ok(())
+        })?;
+        let first = sb.group_first_block(group);
+        let place = |within: u32| first.saturating_add(u64::from(within));
+        Ok(Unowned { from: place(around.start), end: place(around.end) })
+    }
+
     /// Calls `found` with each zone of `group`, clipped to the group, as block numbers within it.
     ///
     /// # Errors

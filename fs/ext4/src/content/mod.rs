@@ -17,7 +17,7 @@ use crate::map_change::blocks_max;
 use crate::transaction::Handle;
 use rumpcap_host::{Error, Result};
 use rumpcap_vfs::{FileKind, InodeNo};
-pub(crate) use size::{allocate, punch, set_size};
+pub(crate) use size::{allocate, cut_on, punch, set_size};
 pub(crate) use write::write;
 
 /// `s_feature_ro_compat`: some files may be 2 GiB long or longer.

@@ -51,6 +51,14 @@ pub(crate) fn set_size(
     })
 }
 
+/// One more step of cutting a file to its length, whatever its flags: an operation before has begun it.
+pub(crate) fn cut_on(fs: &Ext4, r: &Reservation<'_>, ino: InodeNo, now: Timestamp) -> Result<Step> {
+    fs.change(r, now, |h| {
+        let mut inode = h.inode_even_nameless(ino)?;
+        cut(h, &mut inode, true)
+    })
+}
+
 /// Frees blocks behind the end of a file; `is_begun` if an operation before may have made it an orphan for that.
 fn cut(h: &mut Handle<'_>, inode: &mut Inode, is_begun: bool) -> Result<Step> {
     let is_done = h.unmap_behind_end(inode)?;

@@ -49,14 +49,14 @@ impl Handle<'_> {
         if let Some((place, room)) = room {
             return self.put_entry(place, &form, room, entry);
         }
-        if dir.blocks == 1 && self.fs.sb.features.has_dir_index() {
-            if let Some(version) = HashVersion::from_raw(self.fs.sb.default_hash_version) {
-                self.make_index(&dir, &form, inode, version)?;
-                return match self.add_indexed(inode, wanted, entry)? {
-                    true => Ok(()),
-                    false => Err(dir.corrupt("directory: index that was just made")),
-                };
-            }
+        if dir.blocks == 1
+            && self.fs.sb.features.has_dir_index()
+            && let Some(version) = HashVersion::from_raw(self.fs.sb.default_hash_version)
+        {
+            self.make_index(&dir, &form, inode, version)?;
+            let is_added = self.add_indexed(inode, wanted, entry)?;
+            let unusable = dir.corrupt("directory: index that was just made");
+            return if is_added { Ok(()) } else { Err(unusable) };
         }
         let place = self.append_block(inode)?;
         self.create_block(place.physical, |bytes| {

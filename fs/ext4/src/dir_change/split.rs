@@ -62,7 +62,8 @@ impl Handle<'_> {
         self.create_block(new.physical, |bytes| {
             write_leaf(bytes, form, &copied, high, goes_high.then_some(entry));
         })?;
-        self.edit(way.leaf.physical, &[0..form.block_size], |bytes| {
+        let all = 0..form.block_size;
+        self.edit(way.leaf.physical, &[all], |bytes| {
             write_leaf(bytes, form, &copied, low, (!goes_high).then_some(entry));
         })?;
         let (node, taken) = node_at(way, way.levels.len() - 1)?;

@@ -3,7 +3,7 @@
 //! Who calls it: `content` (regular files), `dir_change` (directories), `namespace` (long symbolic links). Whom it calls: `alloc`,
 //! `transaction`, `extent` to find what is there.
 //!
-//! By file: `extents` and `indirect` map and free, one for each kind of map · `tree` the shape of an extent tree · `node_edit` one node of it ·
+//! By file: `extents` and `indirect` map and free, one for each kind of map · `tree` an extent tree as a whole, `shape` its nodes, `node_edit` one of them ·
 //! `budget` how much one step frees.
 //!
 //! Everything here changes the caller's [`Inode`] and does not put it.
@@ -15,6 +15,7 @@ mod budget;
 mod extents;
 mod indirect;
 mod node_edit;
+mod shape;
 mod tree;
 
 use crate::alloc::Use;
@@ -84,6 +85,7 @@ impl Handle<'_> {
         if mapped.first <= sb.first_data_block || end > sb.blocks_count || mapped.count == 0 {
             return Err(Error::Corrupt { what: "block of a file outside the file system", at: inode.ino.0 });
         }
+        self.require_unowned(mapped.first, u64::from(mapped.count))?;
         Ok(mapped)
     }
 

@@ -31,8 +31,8 @@ pub(crate) fn rename(
 ) -> Result<Renamed> {
     let (renamed, then) = fs.change(r, now, |h| {
         let mut dirs = Dirs::open(h, from.dir, to.dir)?;
-        let moved = find(h, dirs.old(), from.name)?.ok_or(Error::NotFound)?;
-        let there = find(h, dirs.new(), to.name)?;
+        let moved = find(h, dirs.source(), from.name)?.ok_or(Error::NotFound)?;
+        let there = find(h, dirs.target(), to.name)?;
         match (how, there) {
             (Rename::Refuse, Some(_)) => Err(Error::Exists),
             (Rename::Exchange, None) => Err(Error::NotFound),
@@ -60,11 +60,11 @@ impl Dirs {
         Ok(Dirs { old: old_dir, new: if old == new { None } else { Some(h.dir_to_change(new)?) } })
     }
 
-    fn old(&mut self) -> &mut Inode {
+    fn source(&mut self) -> &mut Inode {
         &mut self.old
     }
 
-    fn new(&mut self) -> &mut Inode {
+    fn target(&mut self) -> &mut Inode {
         self.new.as_mut().unwrap_or(&mut self.old)
     }
 
@@ -81,7 +81,7 @@ impl Dirs {
     }
 
     fn nodes(&mut self, h: &Handle<'_>) -> Result<[Node; 2]> {
-        Ok([h.node(self.old())?, h.node(self.new())?])
+        Ok([h.node(self.source())?, h.node(self.target())?])
     }
 
     fn unchanged(&mut self, h: &Handle<'_>, moved: InodeNo) -> Result<(Renamed, Delete)> {
@@ -121,24 +121,24 @@ fn replace(
     check_replace(h, dirs, &moved, other.as_ref())?;
     let (kind, sb) = (moved.kind(), h.fs.sb);
     match &other {
-        Some(_) => h.set_entry(dirs.new(), to, moved.ino, kind)?,
-        None => h.add_entry(dirs.new(), to, moved.ino, kind)?,
+        Some(_) => h.set_entry(dirs.target(), to, moved.ino, kind)?,
+        None => h.add_entry(dirs.target(), to, moved.ino, kind)?,
     }
     if how == Rename::Whiteout {
-        let mut whiteout = h.new_file(dirs.old(), &WHITEOUT)?;
+        let mut whiteout = h.new_file(dirs.source(), &WHITEOUT)?;
         whiteout.raw.links = 1.into();
         h.put_inode(&whiteout)?;
-        h.set_entry(dirs.old(), from, whiteout.ino, WHITEOUT.kind)?;
+        h.set_entry(dirs.source(), from, whiteout.ino, WHITEOUT.kind)?;
     } else {
-        h.remove_entry(dirs.old(), from)?;
+        h.remove_entry(dirs.source(), from)?;
     }
     if other.as_ref().is_some_and(is_dir) {
-        parents::take_link(dirs.new());
+        parents::take_link(dirs.target());
     }
     if is_dir(&moved) && dirs.are_two() {
-        set_parent(h, &mut moved, dirs.new().ino)?;
-        parents::take_link(dirs.old());
-        parents::add_link(&sb, dirs.new());
+        set_parent(h, &mut moved, dirs.target().ino)?;
+        parents::take_link(dirs.source());
+        parents::add_link(&sb, dirs.target());
     }
     moved.set_ctime(h.now);
     h.put_inode(&moved)?;
@@ -152,15 +152,15 @@ fn replace(
 
 fn check_replace(h: &mut Handle<'_>, dirs: &mut Dirs, moved: &Inode, other: Option<&Inode>) -> Result<()> {
     if is_dir(moved) && dirs.are_two() {
-        parents::check_not_below(h, dirs.new().ino, moved.ino)?;
+        parents::check_not_below(h, dirs.target().ino, moved.ino)?;
     }
     match other {
         // As a removal from there.
-        Some(_) if dirs.new().is_fixed() => return Err(Error::NotPermitted),
+        Some(_) if dirs.target().is_fixed() => return Err(Error::NotPermitted),
         Some(other) if is_dir(moved) && !is_dir(other) => return Err(Error::NotADirectory),
         Some(other) if !is_dir(moved) && is_dir(other) => return Err(Error::IsADirectory),
         Some(other) if is_dir(other) && !h.is_empty_dir(other)? => return Err(Error::NotEmpty),
-        None if is_dir(moved) && dirs.are_two() => parents::check_room(&h.fs.sb, dirs.new())?,
+        None if is_dir(moved) && dirs.are_two() => parents::check_room(&h.fs.sb, dirs.target())?,
         _ => {}
     }
     Ok(())
@@ -174,24 +174,24 @@ fn exchange(
     (to, other): (&[u8], InodeNo),
 ) -> Result<(Renamed, Delete)> {
     let (mut moved, mut other) = (h.inode_to_lose(moved)?, h.inode_to_lose(other)?);
-    if dirs.new().is_fixed() {
+    if dirs.target().is_fixed() {
         return Err(Error::NotPermitted);
     }
     if dirs.are_two() {
         if is_dir(&moved) {
-            parents::check_not_below(h, dirs.new().ino, moved.ino)?;
+            parents::check_not_below(h, dirs.target().ino, moved.ino)?;
         }
         if is_dir(&other) {
-            parents::check_not_below(h, dirs.old().ino, other.ino)?;
+            parents::check_not_below(h, dirs.source().ino, other.ino)?;
         }
         match (is_dir(&moved), is_dir(&other)) {
-            (true, false) => parents::check_room(&h.fs.sb, dirs.new())?,
-            (false, true) => parents::check_room(&h.fs.sb, dirs.old())?,
+            (true, false) => parents::check_room(&h.fs.sb, dirs.target())?,
+            (false, true) => parents::check_room(&h.fs.sb, dirs.source())?,
             _ => {}
         }
     }
-    h.set_entry(dirs.old(), from, other.ino, other.kind())?;
-    h.set_entry(dirs.new(), to, moved.ino, moved.kind())?;
+    h.set_entry(dirs.source(), from, other.ino, other.kind())?;
+    h.set_entry(dirs.target(), to, moved.ino, moved.kind())?;
     if dirs.are_two() {
         exchange_parents(h, dirs, &mut moved, &mut other)?;
     }
@@ -208,19 +208,19 @@ fn exchange(
 fn exchange_parents(h: &mut Handle<'_>, dirs: &mut Dirs, moved: &mut Inode, other: &mut Inode) -> Result<()> {
     let sb = h.fs.sb;
     if is_dir(moved) {
-        set_parent(h, moved, dirs.new().ino)?;
+        set_parent(h, moved, dirs.target().ino)?;
     }
     if is_dir(other) {
-        set_parent(h, other, dirs.old().ino)?;
+        set_parent(h, other, dirs.source().ino)?;
     }
     match (is_dir(moved), is_dir(other)) {
         (true, false) => {
-            parents::take_link(dirs.old());
-            parents::add_link(&sb, dirs.new());
+            parents::take_link(dirs.source());
+            parents::add_link(&sb, dirs.target());
         }
         (false, true) => {
-            parents::take_link(dirs.new());
-            parents::add_link(&sb, dirs.old());
+            parents::take_link(dirs.target());
+            parents::add_link(&sb, dirs.source());
         }
         _ => {}
     }

@@ -25,7 +25,7 @@ enum Orphan {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum End {
     Delete,
-    Cut { size_bytes: u64 },
+    Cut,
     Nothing,
 }
 
@@ -57,8 +57,8 @@ fn finish(fs: &Ext4, r: &Reservation<'_>, orphan: Orphan, now: Timestamp) -> Res
     let ino = InodeNo(u64::from(ino));
     match end {
         End::Delete => namespace::delete(fs, r, ino, now),
-        End::Cut { size_bytes } => {
-            while !content::set_size(fs, r, ino, size_bytes, now)?.is_done {}
+        End::Cut => {
+            while !content::cut_on(fs, r, ino, now)?.is_done {}
             Ok(())
         }
         End::Nothing => Ok(()),
@@ -84,7 +84,7 @@ impl Handle<'_> {
         let inode = self.listed_orphan(ino)?;
         Ok(match inode.kind() {
             _ if inode.raw.links.get() == 0 => End::Delete,
-            FileKind::Regular => End::Cut { size_bytes: inode.size_bytes() },
+            FileKind::Regular => End::Cut,
             _ => End::Nothing,
         })
     }

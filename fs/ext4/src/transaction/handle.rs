@@ -69,7 +69,8 @@ impl Handle<'_> {
         let at = fs.byte_of(block, 0)?;
         let size = fs.sb.block_size as usize;
         let page = whole_page(fs, self.r, at, size)?;
-        self.tx.save(&page, at, &[0..size])?;
+        let all = 0..size;
+        self.tx.save(&page, at, &[all])?;
         self.tx.unrevoke(block);
         Ok(self.tx.change(page, at, size, HeldAs::Created, |bytes| {
             bytes.fill(0);
@@ -83,6 +84,24 @@ impl Handle<'_> {
     /// The operation's end when there are too many such.
     pub fn revoke(&mut self, block: u64) -> Result<()> {
         self.tx.revoke(block)
+    }
+
+    /// Content is free from now on: what of it went through the journal is revoked.
+    ///
+    /// # Errors
+    /// As [`Handle::revoke`].
+    pub fn revoke_content(&mut self, blocks: Range<u64>) -> Result<()> {
+        let fs = self.fs;
+        let writer = fs.writer()?;
+        let Some(journal) = writer.journal.as_ref().filter(|_| writer.in_journal.is_some()) else {
+            return Ok(());
+        };
+        let mut at = blocks.start;
+        while let Some(block) = journal.first_copy(at..blocks.end) {
+            self.tx.revoke(block)?;
+            at = block.saturating_add(1);
+        }
+        Ok(())
     }
 
     /// Blocks are freed now: they are not used again before that is durable.

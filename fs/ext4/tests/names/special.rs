@@ -29,8 +29,6 @@ fn remove(mounted: &Mounted, dir: InodeNo, name: &str, what: Remove) -> Result<(
 }
 
 fn rename(mounted: &Mounted, from: (InodeNo, &str), to: (InodeNo, &str), how: Rename) -> Result<()> {
-    let at = |(dir, name): (InodeNo, &'static str)| EntryName { dir, name: name.as_bytes() };
-    let _ = at;
     let from = EntryName { dir: from.0, name: from.1.as_bytes() };
     let to = EntryName { dir: to.0, name: to.1.as_bytes() };
     mounted.fs.rename(&mounted.r(), from, to, how, &|_| false, NOW).map(|_| ())

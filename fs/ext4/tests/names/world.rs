@@ -2,6 +2,7 @@
 
 use rumpcap_block::{BlockDevice, FileDevice};
 use rumpcap_ext4::{Ext4, MAX_PINS, Options};
+use rumpcap_host::Result;
 use rumpcap_host::file::OpenOptions;
 use rumpcap_testing::skip::skip;
 use rumpcap_vfs::{Access, Change, FileSystem, StatFs, Timestamp};
@@ -50,6 +51,10 @@ impl Image {
         text(&output)
     }
 
+    pub fn has_journal(&self) -> bool {
+        self.debugfs("show_super_stats -h").contains("has_journal")
+    }
+
     /// e2fsck must have nothing to say; `arguments`: `-fn`, or others.
     pub fn check(&self, what: &str) {
         let output = Command::new("e2fsck").arg("-fn").arg(self.path()).output().unwrap();
@@ -58,13 +63,19 @@ impl Image {
 
     /// Mounts it to be written, in a kernel with `limit_bytes`.
     pub fn mount(&self, limit_bytes: u64) -> Mounted {
+        let mounted = self.try_mount(limit_bytes).unwrap();
+        assert_eq!(mounted.fs.read_only_reason(), None);
+        mounted
+    }
+
+    /// As [`Image::mount`]; it may be damaged.
+    pub fn try_mount(&self, limit_bytes: u64) -> Result<Mounted> {
         let vm = Vm::boot(BootOptions { limit_bytes: Some(limit_bytes), ..BootOptions::default() }).unwrap();
         let how = OpenOptions { write: true, direct: false };
         let device: Arc<dyn BlockDevice> = Arc::new(FileDevice::open_with(&self.path(), how).unwrap());
         let options = Options { access: Access::Write, now: NOW, ..Options::default() };
-        let fs = Ext4::mount(&vm, device, &options).unwrap();
-        assert_eq!(fs.read_only_reason(), None);
-        Mounted { vm, fs }
+        let fs = Ext4::mount(&vm, device, &options)?;
+        Ok(Mounted { vm, fs })
     }
 }
 

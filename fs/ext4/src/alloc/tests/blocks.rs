@@ -40,6 +40,16 @@ fn all_blocks_come_and_go_on_every_kind_of_file_system() {
         let mut runs = fill(&mounted, &mut random);
         assert_eq!(mounted.free(), (0, free.1), "{kind:?}");
         assert_eq!(runs.iter().map(|run| u64::from(run.count)).sum::<u64>(), free.0, "{kind:?}");
+        let full = mounted.change(|h| h.allocate_blocks(0, 1));
+        assert_eq!(full, Err(Error::NoSpace { what: "blocks" }), "{kind:?}");
+        // What is free again is found, wherever it is.
+        for _ in 0..5 {
+            let run = runs.swap_remove(random.below(runs.len() as u64) as usize);
+            mounted.change(|h| h.free_blocks(run.first, run.count.into(), Use::Content)).unwrap();
+            let again = mounted.change(|h| h.allocate_blocks(0, run.count)).unwrap();
+            assert_eq!(again, run, "{kind:?}");
+            runs.push(again);
+        }
         let mut sorted = runs.clone();
         sorted.sort_by_key(|run| run.first);
         assert!(sorted.windows(2).all(|w| w[0].first + u64::from(w[0].count) <= w[1].first), "{kind:?}");

@@ -3,6 +3,7 @@
 use super::{Image, KINDS};
 use rumpcap_host::Error;
 use rumpcap_testing::seed::Random;
+use rumpcap_testing::tools::{DebugfsMode, debugfs};
 use rumpcap_vfs::{FileKind, InodeNo};
 use std::collections::BTreeSet;
 
@@ -26,6 +27,16 @@ fn all_inodes_come_and_go_on_every_kind_of_file_system() {
         assert_eq!((mounted.free(), inodes.len()), ((free.0, 0), free.1 as usize), "{kind:?}");
         let different: BTreeSet<u64> = inodes.iter().map(|(ino, _)| ino.0).collect();
         assert_eq!(different.len(), inodes.len());
+        for _ in 0..5 {
+            let (ino, what) = *random.pick(&inodes);
+            mounted.change(|h| h.free_inode(ino, what)).unwrap();
+            let parent = InodeNo(1 + random.below(u64::from(mounted.fs.sb.inodes_count)));
+            let (again, _) = mounted.change(|h| h.allocate_inode(parent, FileKind::Regular)).unwrap();
+            assert_eq!(again, ino, "{kind:?}");
+            mounted.change(|h| h.free_inode(ino, FileKind::Regular)).unwrap();
+            let same = mounted.change(|h| h.allocate_inode(InodeNo(2), what)).unwrap();
+            assert_eq!(same.0, ino, "{kind:?}");
+        }
         assert!(*different.first().unwrap() >= 11);
         while !inodes.is_empty() {
             let (ino, what) = inodes.swap_remove(random.below(inodes.len() as u64) as usize);
@@ -39,12 +50,23 @@ fn all_inodes_come_and_go_on_every_kind_of_file_system() {
 }
 
 #[test]
+fn reserved_inodes_are_not_given_even_if_they_are_free() {
+    let Some(image) = Image::make(("-t ext2 -b 1024", "20M")) else { return };
+    // As many as before.
+    let lines = ["freei <9>", "freei <10>", "seti <20>", "seti <21>"].map(str::to_owned);
+    debugfs(&image.path(), DebugfsMode::Write, &lines);
+    let mounted = image.mount();
+    let (ino, _) = mounted.change(|h| h.allocate_inode(InodeNo(2), FileKind::Regular)).unwrap();
+    assert_eq!(ino, InodeNo(12), "behind lost+found");
+}
+
+#[test]
 fn directories_of_the_root_are_spread_and_others_are_near() {
     // 28 flex groups of 4 groups.
     let Some(image) = Image::make(("-t ext4 -b 1024 -g 1024 -G 4 -N 7168", "112M")) else { return };
     let mounted = image.mount();
     let sb = mounted.fs.sb;
-    let flex = |ino: InodeNo| (ino.0 - 1) / u64::from(sb.inodes_per_group) >> sb.flex_log;
+    let flex = |ino: InodeNo| ((ino.0 - 1) / u64::from(sb.inodes_per_group)) >> sb.flex_log;
     let mut flexes = BTreeSet::new();
     for _ in 0..20 {
         let (top, generation) = mounted

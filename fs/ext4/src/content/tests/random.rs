@@ -17,6 +17,13 @@ const fn kind(arguments: &'static str, size: &'static str, has_extents: bool, re
     Kind { mke2fs: (arguments, size), has_extents, reach }
 }
 
+/// Pieces of a block or two, so that maps become deep.
+const FINE: &[Kind] = &[
+    kind("-t ext4 -b 1024 -g 2048", "20M", true, 3 << 20),
+    kind("-t ext4 -b 1024 -O ^metadata_csum,^has_journal", "20M", true, 3 << 20),
+    kind("-t ext2 -b 1024", "20M", false, 3 << 20),
+];
+
 const KINDS: &[Kind] = &[
     kind("-t ext4 -b 1024", "24M", true, 6 << 20),
     kind("-t ext4 -b 4096 -O ^has_journal", "64M", true, 20 << 20),
@@ -29,10 +36,10 @@ const KINDS: &[Kind] = &[
 ];
 
 /// Numbers that look random, the same for a seed.
-struct Random(u64);
+pub(super) struct Random(pub u64);
 
 impl Random {
-    fn below(&mut self, end: u64) -> u64 {
+    pub(super) fn below(&mut self, end: u64) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
@@ -47,9 +54,12 @@ struct World {
     files: Vec<Model>,
     random: Random,
     tag: u64,
+    /// Most blocks of a piece.
+    most: u64,
 }
 
 const FILES: u64 = 3;
+const ROUNDS: u32 = 4;
 
 impl World {
     fn operate(&mut self, mounted: &Mounted) {
@@ -67,15 +77,15 @@ impl World {
             1 => self.random.below(200 * block),
             _ => block - 1,
         };
-        let len = len.min(reach.saturating_sub(offset)).max(1);
+        let len = len.min(self.most * block).min(reach.saturating_sub(offset)).max(1);
         let before = free_blocks(&mounted.fs);
         match self.random.below(16) {
             0..9 => self.write(mounted, at, offset, len),
-            9 => {
+            9 if self.most > 2 || self.random.below(100) == 0 => {
                 mounted.set_size(ino, offset).unwrap();
                 self.files[at].set_size(offset);
             }
-            10..14 => {
+            9..14 => {
                 mounted.punch(ino, offset..offset + len).unwrap();
                 self.files[at].zero(offset, offset + len);
             }
@@ -137,12 +147,12 @@ impl World {
     }
 }
 
-fn run(kind: &'static Kind, seed: u64, rounds: u32, operations: u32) {
+fn run(kind: &'static Kind, seed: u64, most: u64, operations: u32) {
     let Some((image, inodes)) = image_with_files(kind.mke2fs, FILES) else { return };
     let files = vec![Model::default(); FILES as usize];
     let random = Random(seed.wrapping_mul(0x2545_F491_4F6C_DD1D) | 1);
-    let mut world = World { image, kind, inodes, files, random, tag: 0 };
-    for round in 0..rounds {
+    let mut world = World { image, kind, inodes, files, random, tag: 0, most };
+    for round in 0..ROUNDS {
         let mounted = world.image.mount();
         for _ in 0..operations {
             world.operate(&mounted);
@@ -172,7 +182,16 @@ fn seeds() -> u64 {
 fn random_operations_on_every_kind() {
     for seed in 1..=seeds() {
         for kind in KINDS {
-            run(kind, seed, 4, 150);
+            run(kind, seed, 200, 150);
+        }
+    }
+}
+
+#[test]
+fn many_small_operations() {
+    for seed in 1..=seeds() {
+        for kind in FINE {
+            run(kind, seed, 2, 3000);
         }
     }
 }

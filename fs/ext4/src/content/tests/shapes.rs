@@ -150,6 +150,33 @@ fn space_in_advance_is_one_extent_before_and_behind_the_writing() {
 }
 
 #[test]
+fn space_in_advance_that_is_written_in_any_order() {
+    const BLOCKS: u64 = 16_001;
+    let Some((image, _)) = image_with_files(("-t ext4 -b 1024 -J size=1 -N 32", "40M"), 1) else { return };
+    let mounted = image.mount();
+    mounted.allocate(FILE, 0..BLOCKS * 1024, Allocate::Extend).unwrap();
+    let free = free_blocks(&mounted.fs);
+    // Every third block makes of one extent three; the others put them together again.
+    let mixed = |n: u64| n * 7919 % BLOCKS;
+    for block in (0..BLOCKS).map(mixed).filter(|block| block % 3 == 1) {
+        write(&mounted, FILE, block * 1024, 1024).unwrap();
+    }
+    mounted.unmount();
+    assert_clean(&image.path(), "a third");
+    let (depth, count) = extents(&image, "f0");
+    assert!(depth == 2 && count as u64 > BLOCKS / 3 * 2, "{depth} {count}");
+    let mounted = image.mount();
+    for block in (0..BLOCKS).map(mixed).filter(|block| block % 3 != 1) {
+        write(&mounted, FILE, block * 1024, 1024).unwrap();
+    }
+    assert!(free_blocks(&mounted.fs) >= free);
+    mounted.unmount();
+    let (depth, count) = extents(&image, "f0");
+    assert!(depth <= 1 && count <= 12, "{depth} {count}");
+    assert_compact(&image, "all");
+}
+
+#[test]
 fn no_space_changes_nothing() {
     for kind in ["-t ext4 -b 1024 -O ^has_journal", "-t ext2 -b 1024"] {
         let Some((image, inodes)) = image_with_files((kind, "4M"), 2) else { return };
