@@ -181,7 +181,7 @@ impl Into {
                 continue;
             };
             crate::traverse::join(&mut path, &name);
-            match self.entry(session, level, &name, &mut path) {
+            match self.entry(session, level, &name, &path) {
                 Ok(None) => self.done(session, as_path(&path), Ok(()))?,
                 Ok(Some(below)) => levels.push(below),
                 Err(failure) => self.done(session, as_path(&path), Err(failure))?,
@@ -196,7 +196,7 @@ impl Into {
         session: &mut Session,
         level: &Level,
         name: &[u8],
-        path: &mut Vec<u8>,
+        path: &[u8],
     ) -> Result<Option<Level>, Failure> {
         let stat = host_tree::stat_at(level.fd.as_fd(), name).map_err(Failure::Host)?;
         if self.images.contains(&(stat.st_dev, stat.st_ino)) {
