@@ -103,7 +103,7 @@ fn by_ourselves(
     let read = tape.find_state(&reader, cut.from, cut.to).map_err(|why| format!("read only: {why}"))?;
     drop(reader);
     let time =
-        first_model().get(0).mtime.unwrap_or(rumpcap::Timestamp { seconds: 1_800_000_000, nanoseconds: 0 });
+        first_model().get(0).mtime.unwrap_or(rumpcap::Timestamp { seconds: 1_750_000_000, nanoseconds: 0 });
     let writer = mount(device.clone(), &mount_options(DataMode::Ordered, time))?;
     if !writer.is_writable() {
         return Err(format!("not writable: {:?}", writer.read_only_reason()));
