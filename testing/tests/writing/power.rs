@@ -183,8 +183,9 @@ fn look(scene: &Scene, tape: &Tape, seed: u64, sample: u64) -> Result<Counts, St
                 Ok(state) => counts.beyond += u32::from(state > cut.from),
                 Err(why) => {
                     let (at, pending) = (cut.at, cut.pending.len());
-                    let keep = std::env::var_os("RUMPCAP_KEEP");
-                    keep.map(|keep| std::fs::write(keep, &bytes).expect("an image to look at"));
+                    if let Some(kept) = std::env::var_os("RUMPCAP_KEEP") {
+                        std::fs::write(kept, &bytes).expect("an image to look at");
+                    }
                     result = Err(format!(
                         "request {at} of {}, {loss:?} of {pending} pending: {why}",
                         tape.requests.len()
