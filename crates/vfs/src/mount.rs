@@ -10,8 +10,8 @@ use crate::open::Closed;
 use crate::open_file::OpenFile;
 use crate::vfs::Vfs;
 use crate::writing::{Inside, Writing};
-use rumpcap_host::{Error, Result};
 use rumpcap_host::sync::Arc;
+use rumpcap_host::{Error, Result};
 use rumpcap_vm::Reservation;
 
 /// Pages that an operation pins besides its file system's: the page of data that is copied, and one to spare.

@@ -35,6 +35,7 @@ mod inline_data;
 mod inode;
 mod inode_edit;
 pub mod journal;
+mod journaled_content;
 pub mod layout;
 mod map;
 mod map_change;

@@ -11,14 +11,15 @@
 use crate::features::Features;
 use crate::journal::MarkOnDevice;
 use crate::journal::write::{BlockNumbers, Checksums, Form, JournaledDevice};
+use crate::journaled_content::JournaledContent;
 use crate::layout::{RawSuperBlock, STATE_VALID, SUPER_BLOCK_BYTES, SUPER_BLOCK_OFFSET};
 use crate::orphan;
 use crate::super_block::seal_super_block;
-use crate::transaction::{Counts, Sizes, Writer};
+use crate::transaction::{Below, Counts, Sizes, Writer};
 use crate::{Ext4, MAX_PINS, Options, SuperBlock};
-use rumpcap_block::BlockDevice;
+use rumpcap_block::{BlockDevice, Overlay};
 use rumpcap_host::{Error, Result};
-use rumpcap_vfs::Timestamp;
+use rumpcap_vfs::{DataMode, Timestamp};
 use rumpcap_vm::{PAGE_SIZE, Vm, WiredRun, Writeback};
 use std::io::{IoSlice, IoSliceMut};
 use std::sync::Arc;
@@ -99,8 +100,16 @@ impl Ext4 {
             let read = Options { access: rumpcap_vfs::Access::Read, ..options.clone() };
             return Ok(Ext4 { read_only_reason: reason, ..Ext4::mount(vm, device, &read)? });
         }
+        if options.data == DataMode::Journal && !fs.sb.features.has_journal() {
+            return Err(Error::Unsupported { what: "data=journal without a journal" });
+        }
         let mut recovery = None;
         if fs.sb.features.has_needs_recovery() {
+            if fs.sb.features.has_fast_commit() && fs.fast_commits_to_replay(vm, &device, options)? > 0 {
+                let reason = Some("fast commits in the journal, which are not replayed");
+                let read = Options { access: rumpcap_vfs::Access::Read, ..options.clone() };
+                return Ok(Ext4 { read_only_reason: reason, ..Ext4::mount(vm, device, &read)? });
+            }
             recovery = Some(fs.recover_into(vm, &*device)?);
             device.flush()?;
             drop(fs);
@@ -113,21 +122,43 @@ impl Ext4 {
         } else {
             None
         };
+        let block_size = fs.sb.block_size;
         drop(fs);
         mark_mounted(&*device, now, journal.is_some())?;
-        let over: Arc<dyn BlockDevice> = match &journal {
-            Some(journal) => Arc::clone(journal) as _,
-            None => Arc::clone(&device),
+        let in_journal = match (&journal, options.data) {
+            (Some(journal), DataMode::Journal) => {
+                Some(Arc::new(JournaledContent::new(Arc::clone(journal), block_size, now)))
+            }
+            _ => None,
+        };
+        let over: Arc<dyn BlockDevice> = match (&in_journal, &journal) {
+            (Some(content), _) => Arc::clone(content) as _,
+            (None, Some(journal)) => Arc::clone(journal) as _,
+            (None, None) => Arc::clone(&device),
         };
         let fs = Ext4::over(vm, Arc::clone(&over), options)?;
-        let content: Arc<dyn Writeback> = Arc::new(Content(over));
-        let writer = Writer::new(vm, &fs.sb, &sizes, counts, journal, content, options.data)?;
+        let below = Below { journal, in_journal, writeback: Arc::new(Content(over)) };
+        let writer = Writer::new(vm, &fs.sb, &sizes, counts, below, options.data)?;
         let fs = Ext4 { recovery, writer: Some(Box::new(writer)), ..fs };
         match orphan::finish_all(&fs, &vm.reserve(MAX_PINS), now) {
             // It was damaged, and is not to be changed then: it can be read.
             Ok(()) | Err(Error::ReadOnly) => Ok(fs),
             Err(error) => Err(error),
         }
+    }
+
+    /// Fast commits that a replay would leave out; found by one into an overlay, since the device is not to be changed before that is
+    /// known.
+    fn fast_commits_to_replay(
+        &self,
+        vm: &Arc<Vm>,
+        device: &Arc<dyn BlockDevice>,
+        options: &Options,
+    ) -> Result<u32> {
+        let directory = options.temporary_directory.clone();
+        let directory = directory.unwrap_or_else(rumpcap_host::file::temporary_directory);
+        let overlay = Overlay::new(Arc::clone(device), &directory)?;
+        Ok(self.recover_into(vm, &overlay)?.fast_commits)
     }
 
     /// The counts of free blocks and inodes: of the super block where it was unmounted in order, else those of all groups.
@@ -174,7 +205,7 @@ impl Ext4 {
         let writer = self.writer()?;
         let device = self.device.device();
         let closed = match &writer.journal {
-            Some(journal) => journal.close(now, &mut MarkOnDevice(&**device)),
+            Some(journal) => journal.close(now, &mut MarkOnDevice(&**journal)),
             None => synced.and_then(|()| mark_unmounted(&**device)).and_then(|()| device.flush()),
         };
         self.stop_writing(Error::ReadOnly);

@@ -169,7 +169,7 @@ impl Run<'_> {
         let ino = self.inodes[self.dice.below(self.inodes.len() as u64) as usize];
         let attributes = self.model.entry(ino).or_default();
         let existing = attributes.keys().nth(self.dice.below(6) as usize).cloned();
-        let name = existing.filter(|_| at % 2 == 0).unwrap_or_else(|| self.name());
+        let name = existing.filter(|_| at.is_multiple_of(2)).unwrap_or_else(|| self.name());
         let value = (self.dice.below(4) > 0).then(|| noise(at + 1, self.len()));
         let how =
             [SetXattr::Any, SetXattr::Any, SetXattr::Create, SetXattr::Replace][self.dice.below(4) as usize];
@@ -531,7 +531,7 @@ fn attributes_as_the_kernel_sees_them() {
         ];
         for (i, file) in FILES[..6].iter().enumerate() {
             let change = SetAttributes {
-                mode: Some(0o4000 >> i | 0o640 + i as u32),
+                mode: Some((0o4000 >> i) | (0o640 + i as u32)),
                 uid: Some(0xFFFF_0000 + i as u32),
                 gid: Some(70_000 * i as u32),
                 atime: times[i],
@@ -557,7 +557,7 @@ fn attributes_as_the_kernel_sees_them() {
         for (i, file) in FILES[..6].iter().enumerate() {
             let found = kernel.path().join(file).metadata().unwrap();
             let what = format!("{arguments:?} {file}");
-            assert_eq!(found.mode(), 0o100_000 | 0o4000 >> i | 0o640 + i as u32, "{what}");
+            assert_eq!(found.mode(), 0o100_000 | (0o4000 >> i) | (0o640 + i as u32), "{what}");
             assert_eq!((found.uid(), found.gid()), (0xFFFF_0000 + i as u32, 70_000 * i as u32), "{what}");
             assert_eq!((found.atime(), found.atime_nsec()), clamped(times[i]), "{what}");
             assert_eq!((found.mtime(), found.mtime_nsec()), clamped(times[(i + 1) % 6]), "{what}");
@@ -782,7 +782,7 @@ fn a_failing_device_changes_nothing() {
         for step in 0..150 {
             // Nothing of what the change needs is in memory.
             mounted.fs.sync(&mounted.reserve(), NOW).unwrap();
-            (1..2000).step_by(8).for_each(|ino| drop(mounted.node(ino)));
+            (1..2000).step_by(8).for_each(|ino| _ = mounted.node(ino));
             injector.reset();
             let nth = 1 + dice.below(6);
             injector

@@ -268,7 +268,6 @@ fn ext2() {
 }
 
 #[test]
-#[ignore = "content does not go through the journal"]
 fn journaled_content() {
     cut_everywhere(
         &Scene { setup: "w-ext4-1k", limit: None, data: DataMode::Journal, ops: 150, sample: 4 },

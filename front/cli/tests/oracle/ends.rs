@@ -51,10 +51,13 @@ fn a_second_writer_is_told_who_has_the_image_and_a_reader_is_warned() {
 fn a_signal_ends_in_order() {
     for (signal, code) in [("INT", 130), ("TERM", 143)] {
         let image = new_image(&scratch(&format!("signal-{signal}")), "s.img", &["-t", "ext4"]);
-        let child = writer(&image);
+        let mut child = writer(&image);
+        // Held: the end of the input would be another end.
+        let input = child.stdin.take();
         let kill = Command::new("kill").args(["-s", signal, &child.id().to_string()]).status().unwrap();
         assert!(kill.success());
         let out = child.wait_with_output().unwrap();
+        drop(input);
         assert_eq!((out.status.code(), said(&out).as_str()), (Some(code), ""));
         check(&image);
         let content = stdout([OsStr::new("cat"), &at(&image, "/slow")]);

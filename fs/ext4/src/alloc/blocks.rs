@@ -183,10 +183,9 @@ impl Handle<'_> {
             self.free_in_group(group, block..block.saturating_add(left))?;
             at = at.saturating_add(u64::from(left));
         }
-        if of == Use::Metadata {
-            for block in first..end {
-                self.revoke(block)?;
-            }
+        match of {
+            Use::Metadata => (first..end).try_for_each(|block| self.revoke(block))?,
+            Use::Content => self.revoke_content(first..end)?,
         }
         self.note_freed(first, count);
         Ok(())

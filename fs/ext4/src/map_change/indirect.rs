@@ -160,7 +160,7 @@ impl Handle<'_> {
         for level in (0..spot.levels).rev() {
             let mut block = self.number(kept, inode)?;
             if block == 0 {
-                let goal = self.goal_of_numbered(inode, logical, kept)?;
+                let goal = self.goal_of_numbered(inode, kept)?;
                 (block, _) = self.allocate_numbered(inode, goal, 1)?;
                 self.create_block(u64::from(block), |_| ())?;
                 self.store_numbers(inode, kept, block, 1)?;
@@ -180,14 +180,14 @@ impl Handle<'_> {
         if fill == Fill::Unwritten {
             return Err(Error::Unsupported { what: "space that is not written, in a file without extents" });
         }
-        let goal = self.goal_of_numbered(inode, logical, kept)?;
+        let goal = self.goal_of_numbered(inode, kept)?;
         let (first, count) = self.allocate_numbered(inode, goal, count)?;
         self.store_numbers(inode, kept, first, count as usize)?;
         Ok(Mapped { first: u64::from(first), count, is_new: true })
     }
 
     /// Behind the last block before in the same place of numbers, else behind that place's own block, else where the inode's content begins.
-    fn goal_of_numbered(&self, inode: &Inode, logical: u32, kept: Kept) -> Result<u64> {
+    fn goal_of_numbered(&self, inode: &Inode, kept: Kept) -> Result<u64> {
         let last = |numbers: &[u32]| numbers.iter().rev().find(|&&number| number != 0).copied();
         let near = match kept {
             Kept::Inode(at) => {
@@ -199,8 +199,6 @@ impl Handle<'_> {
                 before.map(u64::from).or(Some(block))
             }
         };
-        // What lies between is left free for the blocks between, if the two are near.
-        let _ = logical;
         let near = near.map(|block| block + 1).filter(|&block| block < self.fs.sb.blocks_count);
         Ok(near.unwrap_or_else(|| self.goal_of_inode(inode)))
     }

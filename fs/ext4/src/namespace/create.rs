@@ -6,11 +6,11 @@
 #![deny(clippy::indexing_slicing)]
 
 use super::parents;
-use crate::Ext4;
 use crate::inode_edit::Inode;
 use crate::layout::{BLOCK_BYTES, inode_flags};
 use crate::map_change::Fill;
 use crate::transaction::Handle;
+use crate::{Ext4, dir};
 use core::mem::offset_of;
 use rumpcap_host::{Error, Result};
 use rumpcap_vfs::{EntryName, FileKind, InodeNo, NewFile, Node, Timestamp};
@@ -51,7 +51,7 @@ pub(crate) fn create(
     now: Timestamp,
 ) -> Result<Node> {
     check(fs, new)?;
-    fs.change(r, now, |h| {
+    let made = fs.change(r, now, |h| {
         let mut dir = h.dir_to_change(at.dir)?;
         let is_dir = new.kind == FileKind::Directory;
         if is_dir {
@@ -66,7 +66,21 @@ pub(crate) fn create(
         h.put_changed_dir(&mut dir)?;
         h.put_inode(&inode)?;
         h.node(&inode)
-    })
+    });
+    match made {
+        // The inode is made before the name is looked for; one that is there is the better reason.
+        Err(Error::NoSpace { .. }) if is_there(fs, r, at)? => Err(Error::Exists),
+        made => made,
+    }
+}
+
+fn is_there(fs: &Ext4, r: &Reservation<'_>, at: EntryName<'_>) -> Result<bool> {
+    let dir = fs.inode(r, at.dir, 0)?;
+    match dir::lookup(fs, r, &dir, at.name) {
+        Ok(_) => Ok(true),
+        Err(Error::NotFound) => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 /// See `Change::create_nameless`.

@@ -200,7 +200,7 @@ impl Ext4 {
 
 impl Transaction {
     /// Stops all writing if `result` is an error (TX-4).
-    fn or_stop(&mut self, result: Result<()>) -> Result<()> {
+    pub(super) fn or_stop(&mut self, result: Result<()>) -> Result<()> {
         if let Err(error) = result {
             self.stopped.get_or_insert(error);
         }

@@ -86,6 +86,24 @@ impl Handle<'_> {
         self.tx.revoke(block)
     }
 
+    /// Content is free from now on: what of it went through the journal is revoked.
+    ///
+    /// # Errors
+    /// As [`Handle::revoke`].
+    pub fn revoke_content(&mut self, blocks: Range<u64>) -> Result<()> {
+        let fs = self.fs;
+        let writer = fs.writer()?;
+        let Some(journal) = writer.journal.as_ref().filter(|_| writer.in_journal.is_some()) else {
+            return Ok(());
+        };
+        let mut at = blocks.start;
+        while let Some(block) = journal.first_copy(at..blocks.end) {
+            self.tx.revoke(block)?;
+            at = block.saturating_add(1);
+        }
+        Ok(())
+    }
+
     /// Blocks are freed now: they are not used again before that is durable.
     pub fn note_freed(&mut self, first: u64, count: u64) {
         self.tx.freed.add(first, count);

@@ -30,6 +30,7 @@ use crate::Ext4;
 use crate::SuperBlock;
 use crate::alloc::Hints;
 use crate::journal::write::JournaledDevice;
+use crate::journaled_content::JournaledContent;
 use freed::FreedBlocks;
 pub(crate) use handle::Handle;
 use rumpcap_host::sync::{Mutex, MutexGuard};
@@ -74,7 +75,8 @@ impl Sizes {
         let small = (frames / 128).clamp(1, 8);
         Sizes {
             held: (frames / 3).clamp(20, MAX_HELD as u32),
-            undo: small,
+            // The split of a leaf saves a block of 4 KiB and a little more.
+            undo: small + 1,
             freed: small,
             revoked: 1,
             log_map: (frames / 20).clamp(2, 48),
@@ -149,12 +151,24 @@ pub(crate) struct Transaction {
     stopped: Option<Error>,
 }
 
+/// What transactions and content go to.
+pub(crate) struct Below {
+    /// The log, if there is one.
+    pub journal: Option<Arc<JournaledDevice<WiredRun>>>,
+    /// The device, where content goes through the log too.
+    pub in_journal: Option<Arc<JournaledContent>>,
+    /// The device, for dirty pages.
+    pub writeback: Arc<dyn Writeback>,
+}
+
 /// What a writable mount has besides one that is read.
 pub(crate) struct Writer {
     tx: Mutex<Transaction>,
     pub(crate) journal: Option<Arc<JournaledDevice<WiredRun>>>,
     pub(crate) dirty: DirtyDevice,
     pub(crate) data: DataMode,
+    /// The device, where content goes through the journal.
+    pub(crate) in_journal: Option<Arc<JournaledContent>>,
     /// Kept for `dirty`.
     _writeback: Arc<dyn Writeback>,
 }
@@ -169,8 +183,7 @@ impl Writer {
         sb: &SuperBlock,
         sizes: &Sizes,
         counts: Counts,
-        journal: Option<Arc<JournaledDevice<WiredRun>>>,
-        writeback: Arc<dyn Writeback>,
+        below: Below,
         data: DataMode,
     ) -> Result<Writer> {
         let wired = |frames| WiredRun::buffer(vm, frames, "a transaction");
@@ -189,8 +202,9 @@ impl Writer {
             data_error: None,
             stopped: None,
         };
+        let Below { journal, in_journal, writeback } = below;
         let dirty = vm.add_dirty_device(&writeback)?;
-        Ok(Writer { tx: Mutex::new(tx), journal, dirty, data, _writeback: writeback })
+        Ok(Writer { tx: Mutex::new(tx), journal, dirty, data, in_journal, _writeback: writeback })
     }
 }
 
@@ -218,6 +232,9 @@ impl Ext4 {
         let writer = self.writer()?;
         let mut tx = writer.tx.lock();
         tx.stopped.map_or(Ok(()), Err)?;
+        if let Some(content) = &writer.in_journal {
+            content.note_time(now);
+        }
         let mut error = Error::ReadOnly;
         for _ in 0..TRIES {
             self.forget_durable(writer, &mut tx);
@@ -280,6 +297,11 @@ impl Ext4 {
     ) -> Result<bool> {
         match error {
             _ if tx.is_full && tx.held.len() > 0 => self.commit_transaction(r, writer, tx, now)?,
+            // Alone it has too many blocks to revoke: none, when all are at home.
+            _ if tx.is_full && writer.in_journal.is_some() => {
+                let done = writer.journal.as_ref().map_or(Ok(()), |journal| journal.checkpoint(now));
+                tx.or_stop(done)?;
+            }
             Error::NoSpace { .. } if !tx.freed.is_empty() => self.sync_transaction(r, writer, tx, now)?,
             _ => return Ok(false),
         }

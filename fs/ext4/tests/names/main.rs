@@ -30,10 +30,11 @@ const KINDS: &[&[&str]] = &[
 
 const TOP: &[u8] = b"top";
 
-fn walk(arguments: &[&str], seed: u64, steps: usize, limit_bytes: u64) {
+fn walk(arguments: &[&str], size: &str, seed: u64, steps: usize, limit_bytes: u64) -> usize {
+    let mut full = 0;
     let what = format!("{arguments:?}, seed {seed}");
     println!("{what}");
-    let image = Image::make(arguments, "48M");
+    let image = Image::make(arguments, size);
     let mounted = image.mount(limit_bytes);
     let before = mounted.stat_fs();
     let mut walk = Walk::begin(mounted, TOP, seed, false);
@@ -49,6 +50,7 @@ fn walk(arguments: &[&str], seed: u64, steps: usize, limit_bytes: u64) {
         } else {
             walk.end_all_nameless();
         }
+        full += walk.full;
         let Walk { mounted, model, .. } = walk;
         mounted.unmount();
         image.check(&format!("{what}, round {round}"));
@@ -65,6 +67,7 @@ fn walk(arguments: &[&str], seed: u64, steps: usize, limit_bytes: u64) {
     assert_eq!((after.blocks_free, after.inodes_free), (before.blocks_free, before.inodes_free), "{what}");
     walk.mounted.unmount();
     image.check(&format!("{what}, at the end"));
+    full
 }
 
 #[test]
@@ -78,6 +81,19 @@ fn as_a_model_does() {
     let steps = std::env::var("RUMPCAP_NAMES_STEPS").ok().and_then(|n| n.parse().ok()).unwrap_or(800);
     for (number, kind) in KINDS.iter().enumerate() {
         let limit = if number % 2 == 0 { 256 << 10 } else { 4 << 20 };
-        walk(kind, 7 + number as u64, steps, limit);
+        assert_eq!(walk(kind, "48M", 7 + number as u64, steps, limit), 0);
+    }
+}
+
+#[test]
+fn what_finds_no_space_has_done_nothing() {
+    if !have_tools() {
+        return;
+    }
+    for seed in 0..3 {
+        // Few inodes, then few blocks.
+        assert!(walk(&["-t", "ext4", "-b", "1024", "-N", "128"], "8M", seed, 400, 256 << 10) > 0);
+        assert!(walk(&["-t", "ext4", "-b", "1024", "-O", "^has_journal"], "1M", seed, 400, 1 << 20) > 0);
+        assert!(walk(&["-t", "ext2", "-b", "1024"], "1M", seed, 400, 256 << 10) > 0);
     }
 }

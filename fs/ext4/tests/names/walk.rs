@@ -49,6 +49,8 @@ pub struct Walk {
     pub nameless: Vec<Thing>,
     /// Inodes that are in use.
     pub in_use: BTreeSet<u64>,
+    /// Operations that found no space, which then have done nothing.
+    pub full: usize,
 }
 
 const KINDS: &[FileKind] = &[
@@ -83,7 +85,7 @@ impl Walk {
     pub fn go_on(mounted: Mounted, model: Model, seed: u64) -> Walk {
         let block_size = mounted.stat_fs().block_size as usize;
         let numbers = Numbers(Random::new(seed));
-        Walk { mounted, model, numbers, block_size, nameless: Vec::new(), in_use: BTreeSet::new() }
+        Walk { mounted, model, numbers, block_size, nameless: Vec::new(), in_use: BTreeSet::new(), full: 0 }
     }
 
     pub fn ino(&self, id: usize) -> InodeNo {
@@ -113,6 +115,15 @@ impl Walk {
         } else {
             (dir, name.unwrap_or_else(|| self.numbers.name()))
         }
+    }
+
+    /// What was done; `None` if there was no space for it.
+    fn unless_full<T: std::fmt::Debug>(&mut self, done: Result<T>) -> Option<T> {
+        if let Err(Error::NoSpace { .. }) = done {
+            self.full += 1;
+            return None;
+        }
+        Some(done.unwrap())
     }
 
     /// One operation; the parts per hundred that add are `growth`.
@@ -156,7 +167,7 @@ impl Walk {
             assert_eq!(made.map(|_| ()), Err(Error::Exists));
             return;
         }
-        let node = made.unwrap();
+        let Some(node) = self.unless_full(made) else { return };
         let parent = self.model.get(dir);
         let folds = parent.folds && kind == FileKind::Directory;
         let mut new_thing = thing(&node, &new, dir, folds);
@@ -182,6 +193,10 @@ impl Walk {
         } else {
             Ok(self.model.get(id).links + 1)
         };
+        if let (Ok(_), Err(Error::NoSpace { .. })) = (&want, &made) {
+            self.full += 1;
+            return;
+        }
         assert_eq!(made.map(|node| node.attributes.nlink), want);
         if let Ok(links) = want {
             self.model.get_mut(id).links = links;
@@ -210,8 +225,9 @@ impl Walk {
         let dir = self.any_dir();
         let new = NewFile { mode: 0o640, ..new_file(FileKind::Regular) };
         let r = self.mounted.r();
-        let node = self.mounted.fs.create_nameless(&r, self.ino(dir), &new, NOW).unwrap();
+        let made = self.mounted.fs.create_nameless(&r, self.ino(dir), &new, NOW);
         drop(r);
+        let Some(node) = self.unless_full(made) else { return };
         let mut thing = Thing { links: 0, ..thing(&node, &new, 0, false) };
         if self.model.get(dir).mode & 0o2000 != 0 {
             thing.owner.1 = self.model.get(dir).owner.1;
@@ -236,7 +252,8 @@ impl Walk {
         }
         let thing = self.nameless.swap_remove(at);
         let at = self.at(dir, &name);
-        let node = self.mounted.fs.link(&self.mounted.r(), InodeNo(thing.ino), at, NOW).unwrap();
+        let made = self.mounted.fs.link(&self.mounted.r(), InodeNo(thing.ino), at, NOW);
+        let Some(node) = self.unless_full(made) else { return self.nameless.push(thing) };
         assert_eq!(node.attributes.nlink, 1);
         self.model.things.push(Some(Thing { links: 1, parent: dir, ..thing }));
         self.model.put(dir, &name, self.model.things.len() - 1);
@@ -259,7 +276,8 @@ impl Walk {
             let offset = self.numbers.below(400) as u64 * 2048;
             let written =
                 self.mounted.fs.write(&self.mounted.r(), self.ino(id), offset, &data, NOW, &mut |_| Ok(()));
-            assert!(written.unwrap().len_bytes > 0);
+            let Some(written) = self.unless_full(written) else { return };
+            assert!(written.len_bytes > 0);
         }
     }
 
@@ -325,11 +343,12 @@ impl Walk {
             Ok(moved) => moved,
             Err(error) => return assert_eq!(renamed.map(|_| ()), Err(error), "{from:?} {to:?} {how:?}"),
         };
-        let renamed = renamed.unwrap();
+        let Some(renamed) = self.unless_full(renamed) else { return };
         assert_eq!(renamed.moved.attributes.ino, self.ino(moved));
         if how == Rename::Exchange {
             let other = there.expect("it is there");
-            (self.model.put(old, &from, other), self.model.put(new, &to, moved));
+            self.model.put(old, &from, other);
+            self.model.put(new, &to, moved);
             (self.model.get_mut(moved).parent, self.model.get_mut(other).parent) = (new, old);
             return;
         }

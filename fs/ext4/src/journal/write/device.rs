@@ -138,6 +138,11 @@ impl<M: Memory> JournaledDevice<M> {
         self.writer.lock().durable.is_at_least(tid)
     }
 
+    /// The first of `blocks` that has a copy in the log.
+    pub fn first_copy(&self, blocks: core::ops::Range<u64>) -> Option<u64> {
+        self.map.read().first_in(blocks).map(|logged| logged.home)
+    }
+
     /// The error that aborted the journal; `ReadOnly` when it was closed.
     pub fn stopped(&self) -> Option<Error> {
         self.writer.lock().stopped
