@@ -102,7 +102,7 @@ fn one(base: &Base, seed: u64) -> Result<(u32, u32), String> {
     let limit = *random.pick(&[SMALLEST_LIMIT_BYTES, 512 << 10]);
     let kernel = Kernel::builder().memory_limit(limit).boot().expect("booting");
     let options =
-        mount_options(DataMode::Ordered, rumpcap::Timestamp { seconds: 1_800_000_000, nanoseconds: 0 });
+        mount_options(DataMode::Ordered, rumpcap::Timestamp { seconds: 1_750_000_000, nanoseconds: 0 });
     let Ok(mount) = kernel.mount(device, &options) else { return Ok((0, 1)) };
     let paths = paths(&mount);
     let (mut done, mut refused) = (0, 0);

@@ -111,7 +111,7 @@ fn killed_at_random() {
         let state = state.unwrap_or_else(|why| panic!("seed {seed}, {} operations: {why}", tape.ops.len()));
         drop(reader);
         let options =
-            mount_options(DataMode::Ordered, rumpcap::Timestamp { seconds: 1_800_000_000, nanoseconds: 0 });
+            mount_options(DataMode::Ordered, rumpcap::Timestamp { seconds: 1_750_000_000, nanoseconds: 0 });
         let writer = kernel.mount(device.clone(), &options).expect("mounting to write");
         writer.unmount().expect("unmounting");
         std::fs::write(&path, device.to_bytes()).expect("the image");

@@ -103,7 +103,7 @@ fn by_ourselves(
     let read = tape.find_state(&reader, cut.from, cut.to).map_err(|why| format!("read only: {why}"))?;
     drop(reader);
     let time =
-        first_model().get(0).mtime.unwrap_or(rumpcap::Timestamp { seconds: 1_800_000_000, nanoseconds: 0 });
+        first_model().get(0).mtime.unwrap_or(rumpcap::Timestamp { seconds: 1_750_000_000, nanoseconds: 0 });
     let writer = mount(device.clone(), &mount_options(DataMode::Ordered, time))?;
     if !writer.is_writable() {
         return Err(format!("not writable: {:?}", writer.read_only_reason()));
@@ -183,8 +183,9 @@ fn look(scene: &Scene, tape: &Tape, seed: u64, sample: u64) -> Result<Counts, St
                 Ok(state) => counts.beyond += u32::from(state > cut.from),
                 Err(why) => {
                     let (at, pending) = (cut.at, cut.pending.len());
-                    let keep = std::env::var_os("RUMPCAP_KEEP");
-                    keep.map(|keep| std::fs::write(keep, &bytes).expect("an image to look at"));
+                    if let Some(kept) = std::env::var_os("RUMPCAP_KEEP") {
+                        std::fs::write(kept, &bytes).expect("an image to look at");
+                    }
                     result = Err(format!(
                         "request {at} of {}, {loss:?} of {pending} pending: {why}",
                         tape.requests.len()

@@ -75,7 +75,8 @@ impl Sizes {
         let small = (frames / 128).clamp(1, 8);
         Sizes {
             held: (frames / 3).clamp(20, MAX_HELD as u32),
-            undo: small,
+            // The split of a leaf saves a block of 4 KiB and a little more.
+            undo: small + 1,
             freed: small,
             revoked: 1,
             log_map: (frames / 20).clamp(2, 48),
