@@ -116,13 +116,18 @@ impl Ext4 {
             fs = Ext4::over(vm, Arc::clone(&device), options)?;
         }
         let counts = fs.counts_at_mount(vm, recovery.is_some())?;
-        let sizes = Sizes::of(vm.plan().frames);
+        let mut sizes = Sizes::of(vm.plan().frames);
         let journal = if fs.sb.features.has_journal() {
             Some(Arc::new(fs.open_journal(vm, &device, &sizes)?))
         } else {
             None
         };
         let block_size = fs.sb.block_size;
+        if let Some(journal) = &journal {
+            // All blocks of all pages may have been changed, and a commit takes no more than the log and its map do.
+            let pages = journal.max_commit_blocks() / (PAGE_SIZE >> fs.sb.block_log).max(1);
+            sizes.held = sizes.held.min(u32::try_from(pages).unwrap_or(u32::MAX));
+        }
         drop(fs);
         mark_mounted(&*device, now, journal.is_some())?;
         let in_journal = match (&journal, options.data) {
