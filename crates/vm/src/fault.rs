@@ -92,7 +92,7 @@ impl Vm {
     /// Whether a page that is not here was asked for, or was here, lately, and so is worth a frame where reading it again
     /// is cheap. Notes that it was asked for now.
     pub fn asked_lately(&self, object: ObjectId, index: PageIndex) -> bool {
-        let asked = self.resident.lock().asked_lately(self.table.mix(object.0, index));
+        let asked = self.resident.lock().asked_lately(self.table.ghost_key(object.0, index));
         if !asked {
             self.trace(TraceEvent::Passed { object: object.0, page: index.0 });
         }

@@ -45,7 +45,16 @@ impl PageTable {
         PageTable { pages, buckets, run_bits, copies: Copies::new() }
     }
 
-    /// Mixes object and index; the lower bits choose a bucket, the upper ones name a ghost.
+    /// What a page is remembered by when it has gone: the lower bits choose a place among the ghosts, the upper ones name it. Which
+    /// places meet depends on the indices alone, not on the numbers that objects happen to have; so a replay meets the same.
+    pub(crate) fn ghost_key(&self, object: u32, index: PageIndex) -> u64 {
+        let run = (index.0 >> self.run_bits) ^ (u64::from(object) << 40);
+        let mixed = run.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let within = index.0 & ((1 << self.run_bits) - 1);
+        ((mixed ^ (mixed >> 29)) << self.run_bits).wrapping_add(within)
+    }
+
+    /// Mixes object and index; the lower bits choose a bucket.
     ///
     /// Runs of pages keep neighbouring buckets, so that a scan touches one cache line of the hash for 16 pages, and a
     /// file of a few megabytes one or two host pages of it: a sparse use of a large table commits little. A run may begin anywhere.

@@ -202,7 +202,7 @@ impl Resident {
 
     /// What the policy remembers a page by.
     fn name(&mut self, table: &PageTable, object: ObjectId, index: PageIndex) -> GhostName {
-        GhostName { key: table.mix(object.0, index), is_metadata: self.objects.is_metadata(object) }
+        GhostName { key: table.ghost_key(object.0, index), is_metadata: self.objects.is_metadata(object) }
     }
 
     /// BUSY to FREE, for a page whose read has failed. True if somebody sleeps for it.

@@ -198,7 +198,7 @@ impl S3Fifo {
     fn remember(&mut self, view: &View<'_>, frame: u32) {
         let (object, index) = view.page(frame).identity();
         let is_metadata = view.links[frame as usize].is_metadata();
-        self.note(GhostName { key: view.table.mix(object, index), is_metadata }, Ghost::Left);
+        self.note(GhostName { key: view.table.ghost_key(object, index), is_metadata }, Ghost::Left);
     }
 
     fn note(&mut self, name: GhostName, why: Ghost) {
