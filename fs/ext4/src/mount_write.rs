@@ -116,13 +116,17 @@ impl Ext4 {
             fs = Ext4::over(vm, Arc::clone(&device), options)?;
         }
         let counts = fs.counts_at_mount(vm, recovery.is_some())?;
-        let sizes = Sizes::of(vm.plan().frames);
+        let mut sizes = Sizes::of(vm.plan().frames);
+        let block_size = fs.sb.block_size;
         let journal = if fs.sb.features.has_journal() {
-            Some(Arc::new(fs.open_journal(vm, &device, &sizes)?))
+            let journal = fs.open_journal(vm, &device, &sizes)?;
+            // Of every page, every block may be changed.
+            let pages = journal.max_commit_blocks() / (PAGE_SIZE / block_size as usize);
+            sizes.held = sizes.held.min(pages as u32);
+            Some(Arc::new(journal))
         } else {
             None
         };
-        let block_size = fs.sb.block_size;
         drop(fs);
         mark_mounted(&*device, now, journal.is_some())?;
         let in_journal = match (&journal, options.data) {

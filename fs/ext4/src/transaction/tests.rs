@@ -157,3 +157,23 @@ fn a_full_transaction_is_committed_and_a_mount_that_ends_badly_is_recovered() {
         world.check();
     }
 }
+
+#[test]
+fn a_transaction_fits_the_smallest_journal_in_a_large_memory() {
+    let Some(world) = World::make(&["-t", "ext4", "-b", "1024", "-J", "size=1"]) else {
+        return;
+    };
+    let vm = Vm::boot(BootOptions { limit_bytes: Some(8 << 20), ..Default::default() }).unwrap();
+    let device: Arc<dyn BlockDevice> = Arc::new(FileDevice::open_with(&world.path(), HOST_OPTIONS).unwrap());
+    let options = Options { access: Access::Write, now: NOW, ..Options::default() };
+    let fs = Ext4::mount(&vm, device, &options).unwrap();
+    let (r, blocks) = (vm.reserve(MAX_PINS), fs.sb.blocks_count);
+    // Every block of more pages than a transaction may have.
+    for turn in 0..1100 {
+        fs.change(&r, NOW, |h| h.create_block(blocks - 1 - turn, |bytes| bytes.fill(turn as u8))).unwrap();
+    }
+    fs.unmount(&r, NOW).unwrap();
+    drop(r);
+    drop(fs);
+    world.check();
+}
