@@ -248,3 +248,37 @@ fn many_threads_write_at_once() {
     mount.unmount().unwrap();
     assert_clean(&device.to_bytes());
 }
+
+#[test]
+fn an_old_inode_number_gets_no_name() {
+    let Some(image) = image(&["-t", "ext4"]) else { return };
+    let device = Arc::new(MemoryDevice::from_bytes(&image));
+    let mount = mount(&device, 1 << 20, Access::Write);
+    let ino = mount.create("/gone", &Owner::default()).unwrap().ino();
+    mount.remove_file("/gone").unwrap();
+    let linked = mount.hard_link_at(ino, 2, OsStr::new("back"));
+    assert!(matches!(linked, Err(Error::NotFound)), "{:?}", linked.err());
+    assert!(mount.set_xattr_ino(ino, b"user.large", &[7; 3000], rumpcap::SetXattr::Any).is_err());
+    mount.unmount().unwrap();
+    assert_clean(&device.to_bytes());
+}
+
+#[test]
+fn the_parent_of_a_directory_is_not_that_of_one_before() {
+    let Some(image) = image(&["-t", "ext4"]) else { return };
+    let device = Arc::new(MemoryDevice::from_bytes(&image));
+    let mount = mount(&device, 1 << 20, Access::Write);
+    for parent in ["/a", "/b"] {
+        mount.create_dir(parent, &Owner::with_mode(0o755)).unwrap();
+    }
+    let parents = ["/a", "/b"].map(|path| mount.metadata(path).unwrap().ino());
+    let old = mount.create_dir("/a/d", &Owner::with_mode(0o755)).unwrap().ino();
+    let open = mount.open("/a/d").unwrap();
+    mount.remove_dir("/a/d").unwrap();
+    // Somebody looks through the handle, and what was found is remembered.
+    let _ = mount.metadata_at(old, OsStr::new(".."));
+    drop(open);
+    let new = mount.create_dir("/b/d", &Owner::with_mode(0o755)).unwrap().ino();
+    assert_eq!(new, old, "the number is used again");
+    assert_eq!(mount.metadata_at(new, OsStr::new("..")).unwrap().ino(), parents[1]);
+}

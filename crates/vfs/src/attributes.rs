@@ -14,6 +14,8 @@ impl Mount {
     /// `ReadOnly`; those of [`crate::Change::set_attributes`].
     pub fn set_attributes(&self, ino: InodeNo, set: &SetAttributes, now: Timestamp) -> Result<Node> {
         let change = self.change()?;
+        // The number may be an old one: nothing is stored for a free inode.
+        self.node(&change, ino)?;
         let node = change.fs.set_attributes(&change, ino, set, now);
         self.changed(ino, node.as_ref().ok());
         node
@@ -32,6 +34,8 @@ impl Mount {
         now: Timestamp,
     ) -> Result<Node> {
         let change = self.change()?;
+        // The number may be an old one: nothing is stored for a free inode.
+        self.node(&change, ino)?;
         let node = change.fs.set_xattr(&change, ino, name, value, how, now);
         self.changed(ino, node.as_ref().ok());
         node

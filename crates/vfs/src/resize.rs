@@ -2,12 +2,11 @@
 //!
 //! Who calls it: `rumpcap` (the library). Whom it calls: [`crate::Change`], in its steps, all in one change.
 //!
-//! What is cut off or freed has no pages any more when its blocks go, so nothing is written to them later. What is left of blocks at both
-//! ends is zeroed on the device, behind the step that says so, and has no page either: pages that hold other bytes too are
-//! written first.
+//! What is cut off or freed has no pages any more when the change ends, and before it ends nobody takes its blocks, so nothing is written to
+//! them later. What is left of blocks at both ends is zeroed on the device, behind the step that says so, and has no page
+//! either: pages that hold other bytes too are written first.
 //!
-//! RS-1. An error of the first step leaves the content as it was: where one is to be expected, dirty pages are written
-//! before they are forgotten.
+//! RS-1. An error of the first step leaves the content as it was: pages are forgotten behind it, or were written before.
 //!
 //! Memory: none. Failure: steps before the error are done.
 
@@ -44,15 +43,13 @@ impl Mount {
             return Err(Error::NotPermitted);
         }
         let _aging = self.aging(ino);
-        if cuts {
-            if !len_bytes.is_multiple_of(PAGE_SIZE as u64) {
-                self.write_dirty_pages_of(ino);
-            }
-            self.forget_pages(ino, len_bytes..u64::MAX);
+        if cuts && !len_bytes.is_multiple_of(PAGE_SIZE as u64) {
+            self.write_dirty_pages_of(ino);
         }
         let node = self.first_step(ino, change.fs.set_size(&change, ino, len_bytes, now))?;
         let block_end = len_bytes.next_multiple_of(change.fs.block_bytes());
         if cuts {
+            self.forget_pages(ino, len_bytes..u64::MAX);
             self.zero_stored(&change, &node.node, len_bytes..block_end)?;
         }
         self.other_steps(ino, node, || change.fs.set_size(&change, ino, len_bytes, now))

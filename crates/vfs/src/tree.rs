@@ -145,6 +145,8 @@ impl Mount {
         if last.wants_directory {
             return Err(Error::NotFound);
         }
+        // The number may be an old one: a free inode gets no name.
+        self.node(change, ino)?;
         let at = last.entry(&dir);
         let linked = change.fs.link(change, ino, at, now);
         self.name_changed(&dir, at.name, linked.as_ref().ok().map(|_| ino));
@@ -246,6 +248,8 @@ impl Mount {
     /// Deletes an inode without names that nobody uses. What an error leaves is an orphan, which the next mount deletes.
     pub(crate) fn delete(&self, change: &Changing<'_>, ino: InodeNo, now: Timestamp) {
         self.vfs.vnodes.forget(self.number, ino);
+        // Of a directory: somebody may have looked through a handle since it lost its name (NC-2).
+        self.vfs.names.forget(self.number, ino, b"..");
         let _ = change.fs.delete(change, ino, now);
     }
 
@@ -278,9 +282,8 @@ struct Uses<'m> {
 impl Uses<'_> {
     fn ask(&self, ino: InodeNo) -> bool {
         let is_open = self.opens.is_open(ino);
-        if is_open {
-            self.found.set(Some(ino));
-        }
+        // The last answer counts: an operation that is tried again asks again, and the handle may be closed by then.
+        self.found.set(is_open.then_some(ino));
         is_open
     }
 }

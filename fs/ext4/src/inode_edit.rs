@@ -18,6 +18,9 @@ use rumpcap_host::{Error, Result};
 use rumpcap_vfs::{FileKind, InodeNo, Node, Timestamp};
 use zerocopy::{FromZeros, IntoBytes};
 
+/// The one reserved inode that is a file as any other.
+const ROOT: InodeNo = InodeNo(2);
+
 /// An inode that is being changed.
 #[derive(Clone)]
 pub(crate) struct Inode {
@@ -45,6 +48,10 @@ impl Handle<'_> {
     /// As [`Handle::inode`].
     pub fn inode_even_nameless(&self, ino: InodeNo) -> Result<Inode> {
         let fs = self.fs;
+        // What they hold is the file system's own; an entry that names one is damage.
+        if ino.0 < u64::from(fs.sb.first_inode) && ino != ROOT {
+            return Err(Error::Corrupt { what: "reserved inode, as one to be changed", at: ino.0 });
+        }
         let at = fs.inode_place(self.r, ino)?.at;
         let page = fs.device.page(self.r, at, 0)?;
         let bytes = page.get(within_page(at)..).unwrap_or_default();

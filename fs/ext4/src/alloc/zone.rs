@@ -122,6 +122,9 @@ impl Handle<'_> {
             }
         };
         clipped(first..first.saturating_add(u64::from(sb.base_blocks(group))))?;
+        if let Some(journal) = self.fs.writer.as_ref().and_then(|writer| writer.journal.as_ref()) {
+            journal.own_blocks(&mut clipped)?;
+        }
         for mate in sb.flex_mates(group) {
             for zone in self.descriptor(mate)?.fixed_blocks(sb) {
                 clipped(zone)?;

@@ -3,7 +3,8 @@
 //! Who calls it: `mod`. Whom it calls: `alloc`, `transaction`.
 //!
 //! IN-1. A block of numbers that has become empty is freed, and its number taken out of what is above. IN-2. Numbers are of 32 bits: a block
-//! beyond is refused.
+//! beyond is refused. IN-3. Nothing but its number says that a block is one of numbers: before one is changed it is known not to be one of
+//! the file system's own.
 //!
 //! Memory: one page pinned at a time; the numbers of one block on the stack.
 #![deny(clippy::indexing_slicing)]
@@ -164,6 +165,9 @@ impl Handle<'_> {
                 (block, _) = self.allocate_numbered(inode, goal, 1)?;
                 self.create_block(u64::from(block), |_| ())?;
                 self.store_numbers(inode, kept, block, 1)?;
+            } else {
+                // IN-3.
+                self.require_unowned(u64::from(block), 1)?;
             }
             kept = Kept::Block(u64::from(block), spot.at(self.fs, level));
         }
@@ -244,6 +248,7 @@ impl Handle<'_> {
                 let base = range.end - 1 - (spot.rest & (span - 1));
                 return Ok(Stop::passed(self.pass_zeros(kept, base, span)?.max(range.start)));
             }
+            self.require_unowned(block, 1)?;
             kept = Kept::Block(block, spot.at(self.fs, level));
         }
         let Kept::Block(block, last) = kept else { return Err(Error::FileTooLarge) };

@@ -44,15 +44,12 @@ pub(crate) fn delete(fs: &Ext4, r: &Reservation<'_>, ino: InodeNo, now: Timestam
     }
 }
 
-/// Does what is left to be done.
-pub(super) fn go_on(
-    fs: &Ext4,
-    r: &Reservation<'_>,
-    ino: InodeNo,
-    then: Delete,
-    now: Timestamp,
-) -> Result<()> {
-    if then == Delete::InSteps { delete(fs, r, ino, now) } else { Ok(()) }
+/// Does what is left to be done, behind an operation that is done: an error is not its own, and leaves an orphan, which the next mount
+/// deletes.
+pub(super) fn go_on(fs: &Ext4, r: &Reservation<'_>, ino: InodeNo, then: Delete, now: Timestamp) {
+    if then == Delete::InSteps {
+        let _ = delete(fs, r, ino, now);
+    }
 }
 
 /// Whether it is worth trying to delete an inode together with its name: what it has mostly fits into one operation.

@@ -47,7 +47,7 @@ pub(crate) fn remove(
         h.put_changed_dir(&mut dir)?;
         h.lose_name(&mut inode, in_use)
     })?;
-    delete::go_on(fs, r, lost.removed.node.attributes.ino, lost.then, now)?;
+    delete::go_on(fs, r, lost.removed.node.attributes.ino, lost.then, now);
     Ok(lost.removed)
 }
 

@@ -43,7 +43,7 @@ pub(crate) fn rename(
         }
     })?;
     if let Some(other) = &renamed.other {
-        delete::go_on(fs, r, other.node.attributes.ino, then, now)?;
+        delete::go_on(fs, r, other.node.attributes.ino, then, now);
     }
     Ok(renamed)
 }

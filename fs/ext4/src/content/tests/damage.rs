@@ -108,3 +108,42 @@ fn content_is_not_written_over_the_file_system() {
     let after = std::fs::read(image.path()).unwrap()[2048..3072].to_vec();
     assert_eq!(before[..8], after[..8]);
 }
+
+#[test]
+fn blocks_of_numbers_that_are_the_file_systems_own_are_not_changed() {
+    let Some((image, inodes)) = image_with_files(("-t ext2 -b 1024 -N 32", "8M"), 1) else { return };
+    // Its block of numbers is said to be that of the group descriptors, most of which is zeros: a hole.
+    super::debugfs(&image.path(), "set_inode_field f0 block[IND] 2\nset_inode_field f0 size 200000\n");
+    let before = std::fs::read(image.path()).unwrap()[2048..3072].to_vec();
+    let mounted = image.mount();
+    let written = mounted.write(inodes[0], 112 << 10, &[1; 1024]);
+    assert!(matches!(written, Err(Error::Corrupt { at: 2, .. })), "{written:?}");
+    let cut = mounted.fs.set_size(&mounted.vm.reserve(crate::MAX_PINS), inodes[0], 100 << 10, NOW);
+    assert!(matches!(cut, Err(Error::Corrupt { at: 2, .. })), "{cut:?}");
+    mounted.unmount();
+    let after = std::fs::read(image.path()).unwrap()[2048..3072].to_vec();
+    assert_eq!(before[..8], after[..8]);
+    assert_eq!(before[32..], after[32..]);
+}
+
+#[test]
+fn the_journal_is_nobodys_to_write_or_free() {
+    let Some((image, inodes)) = image_with_files(("-t ext3 -b 1024 -N 32", "16M"), 1) else { return };
+    let shown = super::debugfs(&image.path(), "bmap <8> 5\n");
+    let journal: u64 = shown.lines().find_map(|line| line.trim().parse().ok()).unwrap();
+    let script = format!(
+        "set_inode_field f0 block[0] {journal}\nset_inode_field f0 size 1024\nset_inode_field f0 blocks 2\nlink <8> j\n"
+    );
+    super::debugfs(&image.path(), &script);
+    let mounted = image.mount();
+    let r = || mounted.vm.reserve(crate::MAX_PINS);
+    let written = mounted.write(inodes[0], 0, &[1; 1024]);
+    assert!(matches!(written, Err(Error::Corrupt { .. })), "{written:?}");
+    let cut = mounted.fs.set_size(&r(), inodes[0], 0, NOW);
+    assert!(matches!(cut, Err(Error::Corrupt { .. })), "{cut:?}");
+    let at = rumpcap_vfs::EntryName { dir: InodeNo(2), name: b"j" };
+    let removed = mounted.fs.remove(&r(), at, rumpcap_vfs::Remove::File, &|_| false, NOW);
+    assert!(matches!(removed, Err(Error::Corrupt { at: 8, .. })), "{removed:?}");
+    assert!(mounted.write(InodeNo(8), 5 << 10, &[1; 1024]).is_err());
+    mounted.unmount();
+}

@@ -143,6 +143,14 @@ impl<M: Memory> JournaledDevice<M> {
         self.map.read().first_in(blocks).map(|logged| logged.home)
     }
 
+    /// Calls `found` with each run of blocks that are the journal's own, which needs nothing of the device.
+    ///
+    /// # Errors
+    /// Those of `found`.
+    pub fn own_blocks(&self, found: &mut dyn FnMut(core::ops::Range<u64>) -> Result<()>) -> Result<()> {
+        self.map.read().own_runs().try_for_each(found)
+    }
+
     /// The error that aborted the journal; `ReadOnly` when it was closed.
     pub fn stopped(&self) -> Option<Error> {
         self.writer.lock().stopped

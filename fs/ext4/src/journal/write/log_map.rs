@@ -123,6 +123,14 @@ impl<M: Memory> LogMap<M> {
         self.pieces().iter().any(inside)
     }
 
+    /// The runs of blocks that are the journal's own.
+    pub(super) fn own_runs(&self) -> impl Iterator<Item = std::ops::Range<u64>> {
+        self.pieces().iter().map(|piece| {
+            let first = piece.device_block.get();
+            first..first.saturating_add(piece.len.get().into())
+        })
+    }
+
     fn table(&self) -> &[Entry] {
         let from = self.pieces.saturating_mul(size_of::<Piece>());
         let bytes = self.memory.get(from..).unwrap_or_default();
