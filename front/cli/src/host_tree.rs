@@ -96,6 +96,9 @@ pub enum Reach<'a> {
     Named(BorrowedFd<'a>, &'a [u8]),
 }
 
+/// An extended attribute.
+pub type NameAndValue = (Vec<u8>, Vec<u8>);
+
 /// Reads extended attributes; its buffer is kept.
 #[derive(Default)]
 pub struct Xattrs {
@@ -104,7 +107,7 @@ pub struct Xattrs {
 
 impl Xattrs {
     /// All attributes of a file: names and values, sorted by name.
-    pub fn read(&mut self, reach: Reach<'_>) -> Result<Vec<(Vec<u8>, Vec<u8>)>, Errno> {
+    pub fn read(&mut self, reach: Reach<'_>) -> Result<Vec<NameAndValue>, Errno> {
         self.buffer.resize(XATTR_BYTES_MAX, 0);
         // There is no call for a name in an open directory.
         let path = match reach {

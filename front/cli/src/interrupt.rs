@@ -1,7 +1,8 @@
 //! [`Interrupt`]: SIGINT, SIGTERM and SIGHUP while an image is written: the operation that runs is finished, the image is unmounted in order,
 //! and the exit code says which it was.
 //!
-//! Who calls it: `session`, as soon as an image is mounted to be written; every loop of a writing command asks it. A second signal
+//! Who calls it: `session`, as soon as an image is mounted to be written; every loop of a writing command asks it; `top`, which ends
+//! the command that it runs. A second signal
 //! ends the process at once: the image then is as after a power cut, and its journal puts it in order.
 
 use crate::outcome::{Run, Stop};
@@ -21,12 +22,14 @@ const WAIT: Timespec = Timespec { tv_sec: 0, tv_nsec: 250_000_000 };
 const SIGNAL_CODE: usize = 128;
 
 /// Signals that have come.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub struct Interrupt {
     signal: Arc<AtomicUsize>,
     /// Whether the next one ends the process.
     is_last: Arc<AtomicBool>,
-    _registered: Arc<Registered>,
+    /// Whether somebody takes them, and asks.
+    is_heeded: Arc<AtomicBool>,
+    _registered: Option<Arc<Registered>>,
 }
 
 struct Registered(Vec<SigId>);
@@ -44,8 +47,8 @@ impl Interrupt {
     ///
     /// # Errors
     /// The host's.
-    pub fn watch() -> io::Result<Interrupt> {
-        let (signal, is_last) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
+    pub fn watch(&self) -> io::Result<Interrupt> {
+        let (signal, is_last) = (&self.signal, &self.is_last);
         let mut ids = Vec::new();
         for number in [SIGINT, SIGTERM, SIGHUP] {
             // In this order: the first signal finds the flag unset, and sets it.
@@ -53,7 +56,14 @@ impl Interrupt {
             ids.push(signal_hook::flag::register(number, is_last.clone())?);
             ids.push(signal_hook::flag::register_usize(number, signal.clone(), number as usize)?);
         }
-        Ok(Interrupt { signal, is_last, _registered: Arc::new(Registered(ids)) })
+        self.is_heeded.store(true, SeqCst);
+        Ok(Interrupt { _registered: Some(Arc::new(Registered(ids))), ..self.clone() })
+    }
+
+    /// As if SIGINT had come; whether anybody heeds it, and will end soon.
+    pub fn raise(&self) -> bool {
+        self.signal.store(SIGINT as usize, SeqCst);
+        self.is_heeded.load(SeqCst)
     }
 
     /// Goes on, unless a signal has come.
@@ -111,11 +121,7 @@ mod tests {
 
     #[test]
     fn what_has_come_is_told_and_forgotten() {
-        let nothing = Interrupt {
-            signal: Arc::default(),
-            is_last: Arc::default(),
-            _registered: Arc::new(Registered(Vec::new())),
-        };
+        let nothing = Interrupt::default();
         assert!(nothing.check().is_ok());
         nothing.signal.store(SIGINT as usize, SeqCst);
         assert!(matches!(nothing.check(), Err(Stop::Code(130))));

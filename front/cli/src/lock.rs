@@ -1,6 +1,6 @@
 //! [`ImageLock`]: one writer at a time, over processes.
 //!
-//! Who calls it: `session`, for every image that it mounts. The lock is the host's `flock` on the image: exclusive for who writes,
+//! Who calls it: `session`, for every image that it mounts; `mkfs`. The lock is the host's `flock` on the image: exclusive for who writes,
 //! shared for who reads, gone with the process however it ends. It is that which udev honours on block devices.
 //!
 //! L-1. Two commands never write one image at once, and nobody begins to write while somebody reads: he is refused, and told who it is.
@@ -86,7 +86,7 @@ pub fn take(image: &Path, purpose: Purpose) -> Result<Result<ImageLock, Holder>,
 ///
 /// # Errors
 /// `BUSY` where it is.
-pub fn claim(device: &Path) -> Result<OwnedFd, Errno> {
+fn claim(device: &Path) -> Result<OwnedFd, Errno> {
     rustix::fs::open(device, OFlags::RDWR | OFlags::EXCL | OFlags::CLOEXEC, Mode::empty())
 }
 

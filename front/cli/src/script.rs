@@ -110,7 +110,7 @@ fn parse(words: &[OsString]) -> Run<Command> {
         words.insert(1, OsString::from(":"));
         words
     };
-    let only_expression = name == "find" && !words.get(1).is_some_and(|word| !is_expression(word));
+    let only_expression = name == "find" && words.get(1).is_none_or(|word| is_expression(word));
     let matches = if only_expression { line(&here()) } else { line(words) };
     let matches = match matches {
         Err(e) if e.kind() == ErrorKind::MissingRequiredArgument => {

@@ -33,6 +33,8 @@ pub struct Session {
     trace: Option<Trace>,
     mounts: Mounts,
     interrupt: Option<Interrupt>,
+    /// What `interrupt` is made of, when an image is written.
+    signals: Interrupt,
     /// What messages begin with, behind the program's name: where in a script it is.
     context: Option<String>,
     /// Standard input is a script that is being read.
@@ -52,6 +54,8 @@ pub struct Surroundings {
     pub messages: Messages,
     /// Where pictures of its kernel's memory go, if somebody wants them.
     pub history: Option<SharedHistory>,
+    /// What ends it, if it writes.
+    pub signals: Interrupt,
 }
 
 /// A path in a mounted image.
@@ -68,7 +72,7 @@ pub struct Target {
 impl Session {
     /// A session that has not booted yet: a wrong command line needs no kernel.
     pub fn new(options: GlobalArgs, out: Output, surroundings: Surroundings) -> Session {
-        let Surroundings { messages, history } = surroundings;
+        let Surroundings { messages, history, signals } = surroundings;
         let history = history.or_else(|| options.report.is_some().then(SharedHistory::default));
         let (kernel, trace, bar, sampler, page) = (None, None, None, None, None);
         Session {
@@ -78,6 +82,7 @@ impl Session {
             trace,
             mounts: Mounts::default(),
             interrupt: None,
+            signals,
             context: None,
             input_is_script: false,
             failures: 0,

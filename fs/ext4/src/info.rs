@@ -161,6 +161,8 @@ impl Ext4 {
     fn warnings(&self, raw: &RawSuperBlock) -> Vec<String> {
         let mut warnings = Vec::new();
         match self.recovery() {
+            // Mounted to be written, it was replayed where it belongs, and the mark is the mount's own.
+            _ if self.writer.is_some() => {}
             Some(done) => {
                 let (count, blocks) = (done.transactions, done.blocks_replayed);
                 warnings.push(format!(

@@ -25,6 +25,10 @@ use std::io::{IoSlice, IoSliceMut};
 use std::sync::Arc;
 use zerocopy::FromBytes;
 
+/// The smallest limit that a file system is written under: below, what is left beside the shares of [`Sizes`] would do for one operation
+/// but not for the tables of open files and names.
+const SMALLEST_LIMIT_BYTES: usize = 256 << 10;
+
 /// Features that can be read and not written: the bit's word and the bit.
 const READ_ONLY: &[(Word, u32, &str)] = &[
     (Word::Incompat, 0x100, "mmp"),
@@ -87,13 +91,17 @@ impl Ext4 {
     /// Mounts to be written; where that cannot be (MW-1), to be read.
     ///
     /// # Errors
-    /// As [`Ext4::mount`]; `ReadOnly` when the device is; `NoMemory` when the limit is too small.
+    /// As [`Ext4::mount`]; `ReadOnly` when the device is; `LimitTooSmall`; `NoMemory` when other mounts have taken the memory.
     pub(crate) fn mount_to_write(
         vm: &Arc<Vm>,
         device: Arc<dyn BlockDevice>,
         options: &Options,
         now: Timestamp,
     ) -> Result<Ext4> {
+        let have = vm.plan().limit_bytes;
+        if have < SMALLEST_LIMIT_BYTES {
+            return Err(Error::LimitTooSmall { need: SMALLEST_LIMIT_BYTES as u64, have: have as u64 });
+        }
         let mut fs = Ext4::over(vm, Arc::clone(&device), options)?;
         let reason = reason_to_read_only(&fs.sb);
         if reason.is_some() {
@@ -116,13 +124,18 @@ impl Ext4 {
             fs = Ext4::over(vm, Arc::clone(&device), options)?;
         }
         let counts = fs.counts_at_mount(vm, recovery.is_some())?;
-        let sizes = Sizes::of(vm.plan().frames);
+        let mut sizes = Sizes::of(vm.plan().frames);
         let journal = if fs.sb.features.has_journal() {
             Some(Arc::new(fs.open_journal(vm, &device, &sizes)?))
         } else {
             None
         };
         let block_size = fs.sb.block_size;
+        if let Some(journal) = &journal {
+            // All blocks of all pages may have been changed, and a commit takes no more than the log and its map do.
+            let pages = journal.max_commit_blocks() / (PAGE_SIZE >> fs.sb.block_log).max(1);
+            sizes.held = sizes.held.min(u32::try_from(pages).unwrap_or(u32::MAX));
+        }
         drop(fs);
         mark_mounted(&*device, now, journal.is_some())?;
         let in_journal = match (&journal, options.data) {

@@ -172,7 +172,7 @@ impl Place {
         } else {
             copy.args(["--memory-limit", "1g"]);
         }
-        copy.args(["cp", "-a", "--no-progress"]).arg(&self.tree).arg(format!("{}:/", self.image().display()));
+        copy.args(["cp", "-a"]).arg(&self.tree).arg(format!("{}:/", self.image().display()));
         let written = written_by_children();
         let began = Instant::now();
         let output = copy.output();

@@ -1,27 +1,21 @@
 //! `rumpcap shell`: commands that are typed, in an image that is mounted as long.
 //!
-//! `complete`: names of commands, and paths in the image and on the host. After every command what it changed is made durable, so
+//! `prompt`: the line and its keys. `complete`: names of commands, and paths in the image and on the host. After every command what it changed is made durable, so
 //! that a session that ends badly loses nothing that was done. SIGINT ends the command, not the session.
 
 mod complete;
+mod prompt;
 
 use crate::args::WriteArgs;
-use crate::outcome::{Run, Stop, plain};
+use crate::outcome::{Run, Stop};
 use crate::quote::for_message;
 use crate::script::{Line, run_line, sync};
 use crate::session::Session;
 use clap::Args;
-use complete::Completer;
-use rustyline::error::ReadlineError;
-use rustyline::history::FileHistory;
-use rustyline::{CompletionType, Config, Editor};
+use prompt::{Prompt, Typed};
 use std::ffi::OsString;
 use std::io::{IsTerminal, Write};
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
-
-/// Lines that are remembered from session to session.
-const HISTORY_LINES: usize = 1000;
 
 const EXAMPLES: &str = "\
 A line is a command of rumpcap without the image: where IMAGE:PATH stands there is a path in the image, from the current directory on, \
@@ -70,39 +64,25 @@ pub fn run(session: &mut Session, args: &ShellArgs) -> Run {
 }
 
 fn converse(session: &mut Session) -> Run {
-    let failed = |e: ReadlineError| Stop::Fatal(format!("terminal: {e}"));
-    let config = Config::builder().completion_type(CompletionType::List).max_history_size(HISTORY_LINES);
-    let config = config.map_err(failed)?.auto_add_history(true).build();
-    let mut editor = Editor::<Completer, FileHistory>::with_config(config).map_err(failed)?;
-    let history = history_file();
-    if let Some(history) = &history {
-        // None yet, at the first time.
-        let _ = editor.load_history(history);
-    }
+    let mut prompt = Prompt::start()?;
     loop {
-        // A clone of the mount must not outlive the session: the helper is made anew for each line.
-        editor.set_helper(session.within().cloned().map(Completer::new));
-        let prompt = session.within().map(|w| for_message(w.target.path.as_os_str().as_bytes()));
-        let read = editor.readline(&format!("rumpcap:{}> ", prompt.unwrap_or_default()));
-        editor.set_helper(None);
-        let line = match read {
-            Ok(line) => line,
-            Err(ReadlineError::Interrupted) => continue,
-            Err(ReadlineError::Eof) => break,
-            Err(e) => {
-                session.check_interrupt()?;
-                return Err(failed(e));
+        let within = session.within().cloned();
+        match prompt.read(session, within)? {
+            Typed::Line(line) => {
+                if run_one(session, &line)? == Line::Exit {
+                    break;
+                }
             }
-        };
-        match run_one(session, &line)? {
-            Line::Exit => break,
-            Line::Done | Line::Failed => {}
+            Typed::Nothing => {}
+            Typed::End => break,
+            Typed::Failed(reason) => {
+                session.check_interrupt()?;
+                return Stop::fatal(format!("terminal: {reason}"));
+            }
         }
     }
-    if let Some(history) = history
-        && std::io::stdin().is_terminal()
-    {
-        save(&mut editor, session, &history);
+    if let Some(reason) = prompt.end() {
+        session.say(format_args!("{reason}"));
     }
     Ok(())
 }
@@ -127,19 +107,4 @@ fn run_one(session: &mut Session, line: &str) -> Run<Line> {
         session.count_failures(1);
     }
     outcome
-}
-
-/// Where lines are remembered.
-fn history_file() -> Option<PathBuf> {
-    let state = std::env::var_os("XDG_STATE_HOME").filter(|dir| !dir.is_empty()).map(PathBuf::from);
-    let state = state.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".local/state")))?;
-    Some(state.join("rumpcap/history"))
-}
-
-fn save(editor: &mut Editor<Completer, FileHistory>, session: &mut Session, path: &std::path::Path) {
-    let made = path.parent().map_or(Ok(()), std::fs::create_dir_all).map_err(|e| plain(&e));
-    let saved = made.and_then(|()| editor.save_history(path).map_err(|e| e.to_string()));
-    if let Err(e) = saved {
-        session.say(format_args!("{}: {e}", for_message(path.as_os_str().as_bytes())));
-    }
 }

@@ -81,8 +81,12 @@ pub fn run(session: &mut Session, args: &TopArgs) -> Run {
     let job = Job::start(command, args.output.as_deref())?;
     let ended = watch(screen, &job, heading, args.exit);
     match ended.map_err(|e| Stop::Fatal(format!("terminal: {}", plain(&e))))? {
-        End::Signal(signal) => screen::die_of(signal),
+        End::Signal(signal) => {
+            job.stop();
+            screen::die_of(signal)
+        }
         End::Quit if !job.has_ended() => {
+            job.stop();
             tell(session, &job);
             session.say(format_args!("top: the command was stopped before it was done"));
             Err(Stop::Code(INTERRUPTED))

@@ -116,7 +116,7 @@ impl Session {
         }
         self.lock_to_write(&image)?;
         if self.interrupt.is_none() {
-            let watched = Interrupt::watch().map_err(|e| Stop::Fatal(format!("signals: {}", plain(&e))))?;
+            let watched = self.signals.watch().map_err(|e| Stop::Fatal(format!("signals: {}", plain(&e))))?;
             self.interrupt = Some(watched);
         }
         self.mounts.time = args.time;

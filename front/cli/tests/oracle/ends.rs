@@ -38,6 +38,8 @@ fn a_second_writer_is_told_who_has_the_image_and_a_reader_is_warned() {
     assert_eq!(out.status.code(), Some(3));
     let me = format!("in use by process {} (rumpcap)", child.id());
     assert!(said(&out).contains(&me) || said(&out).contains("in use by another process"), "{}", said(&out));
+    let mkfs = rumpcap([OsStr::new("mkfs"), "--force".as_ref(), image.as_ref()]);
+    assert_eq!(mkfs.status.code(), Some(3), "{}", said(&mkfs));
     let reader = rumpcap([OsStr::new("ls"), image.as_ref()]);
     assert_eq!(reader.status.code(), Some(0));
     assert!(said(&reader).contains("what is read may be torn"), "{}", said(&reader));

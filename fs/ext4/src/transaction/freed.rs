@@ -215,7 +215,9 @@ mod tests {
     #[test]
     fn runs_merge_within_an_operation_and_go_when_they_are_durable() {
         let mut freed = list();
-        [(10, 5), (15, 1), (8, 2)].map(|(first, count)| freed.add(first, count));
+        for (first, count) in [(10, 5), (15, 1), (8, 2)] {
+            freed.add(first, count);
+        }
         assert_eq!((freed.len, freed.in_the_way(0..9)), (1, Some(8..16)));
         freed.seal();
         freed.add(16, 4);

@@ -62,7 +62,11 @@ const HOST_OPTIONS: rumpcap_host::file::OpenOptions =
 const NOW: Timestamp = Timestamp { seconds: 1_700_000_000, nanoseconds: 123_456_789 };
 
 fn mount(path: &Path) -> (Arc<Vm>, Ext4) {
-    let vm = Vm::boot(BootOptions { limit_bytes: Some(256 << 10), ..Default::default() }).unwrap();
+    mount_under(path, 256 << 10)
+}
+
+fn mount_under(path: &Path, limit_bytes: u64) -> (Arc<Vm>, Ext4) {
+    let vm = Vm::boot(BootOptions { limit_bytes: Some(limit_bytes), ..Default::default() }).unwrap();
     let device: Arc<dyn BlockDevice> = Arc::new(FileDevice::open_with(path, HOST_OPTIONS).unwrap());
     let options = Options { access: Access::Write, now: NOW, ..Options::default() };
     let fs = Ext4::mount(&vm, device, &options).unwrap();
@@ -156,4 +160,21 @@ fn a_full_transaction_is_committed_and_a_mount_that_ends_badly_is_recovered() {
         drop(fs);
         world.check();
     }
+}
+
+/// The smallest journal that mke2fs makes takes fewer blocks than a large memory would hold pages of four blocks each.
+#[test]
+fn a_small_journal_bounds_the_transaction() {
+    let Some(world) = World::make(&["-t", "ext4", "-b", "1024", "-J", "size=1"]) else { return };
+    let (vm, fs) = mount_under(&world.path(), 64 << 20);
+    let blocks = fs.sb.blocks_count;
+    let r = vm.reserve(MAX_PINS);
+    // All four blocks of each page.
+    for block in blocks - 3000..blocks {
+        fs.change(&r, NOW, |h| h.create_block(block, |bytes| bytes.fill(block as u8))).unwrap();
+    }
+    fs.unmount(&r, NOW).unwrap();
+    drop(r);
+    drop(fs);
+    world.check();
 }

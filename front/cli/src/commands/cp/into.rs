@@ -164,7 +164,7 @@ impl Into {
         let top = host_tree::open_named(source).map_err(Failure::Host).and_then(|fd| {
             let (dir, name) = (placed.dir, placed.name.as_deref());
             let inherits = if name.is_some() { self.tree.inherits(dir) } else { Inherits::Nothing };
-            self.directory(session, fd, dir, name, inherits, &mut path)
+            self.directory(session, fd, dir, name, inherits, &path)
         });
         let mut levels = Vec::new();
         match top {
@@ -181,7 +181,7 @@ impl Into {
                 continue;
             };
             crate::traverse::join(&mut path, &name);
-            match self.entry(session, level, &name, &mut path) {
+            match self.entry(session, level, &name, &path) {
                 Ok(None) => self.done(session, as_path(&path), Ok(()))?,
                 Ok(Some(below)) => levels.push(below),
                 Err(failure) => self.done(session, as_path(&path), Err(failure))?,
@@ -196,7 +196,7 @@ impl Into {
         session: &mut Session,
         level: &Level,
         name: &[u8],
-        path: &mut Vec<u8>,
+        path: &[u8],
     ) -> Result<Option<Level>, Failure> {
         let stat = host_tree::stat_at(level.fd.as_fd(), name).map_err(Failure::Host)?;
         if self.images.contains(&(stat.st_dev, stat.st_ino)) {
@@ -218,7 +218,7 @@ impl Into {
         dir: u64,
         name: Option<&[u8]>,
         inherits: Inherits,
-        path: &mut Vec<u8>,
+        path: &[u8],
     ) -> Result<Level, Failure> {
         let stat = rustix::fs::fstat(&fd).map_err(Failure::Host)?;
         let owner = self.owner_of(&stat, 0o777);
@@ -274,7 +274,7 @@ impl Into {
             }
         };
         if is_linked {
-            self.links.insert(identity, FirstName { ino, left: stat.st_nlink as u64 - 1 });
+            self.links.insert(identity, FirstName { ino, left: stat.st_nlink - 1 });
         }
         Ok(())
     }
@@ -370,7 +370,7 @@ impl Into {
     fn times(&self, stat: &Stat) -> (Timestamp, Timestamp) {
         let time = |seconds, nanoseconds: u64| Timestamp { seconds, nanoseconds: nanoseconds as u32 };
         let (atime, mtime) =
-            (time(stat.st_atime, stat.st_atime_nsec as u64), time(stat.st_mtime, stat.st_mtime_nsec as u64));
+            (time(stat.st_atime, stat.st_atime_nsec), time(stat.st_mtime, stat.st_mtime_nsec));
         match self.latest {
             // A copy of the tree has other times of access: they would show.
             Some(latest) => (latest, mtime.min(latest)),

@@ -9,20 +9,36 @@ use rustyline::completion::{Completer as Complete, Pair};
 use rustyline::{Context, Helper, Highlighter, Hinter, Validator};
 use std::ffi::OsStr;
 use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard};
 
 /// Names that are looked at in a directory: more would not help anybody who reads them.
 const NAMES_MAX: usize = 10_000;
 
+/// Where a session is, while it waits for a line; whoever completes holds it meanwhile.
+#[derive(Clone, Default)]
+pub struct Shared(Arc<Mutex<Option<Within>>>);
+
+impl Shared {
+    /// Sets it, when nobody completes.
+    pub fn set(&self, within: Option<Within>) {
+        *self.lock() = within;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Within>> {
+        self.0.lock().unwrap_or_else(|broken| broken.into_inner())
+    }
+}
+
 /// Completes lines.
 #[derive(Helper, Highlighter, Hinter, Validator)]
 pub struct Completer {
-    within: Within,
+    within: Shared,
     commands: Vec<String>,
 }
 
 impl Completer {
-    /// Completes paths from where `within` is.
-    pub fn new(within: Within) -> Completer {
+    /// Completes paths from where the session is.
+    pub fn new(within: Shared) -> Completer {
         Completer { within, commands: command_names() }
     }
 
@@ -66,7 +82,9 @@ impl Completer {
     }
 
     fn image_names(&self, directory: &str) -> Vec<(String, bool)> {
-        let target = self.within.target_of(OsStr::new(directory));
+        let within = self.within.lock();
+        let Some(within) = &*within else { return Vec::new() };
+        let target = within.target_of(OsStr::new(directory));
         let Ok(entries) = target.mount.read_dir(&target.path) else { return Vec::new() };
         let known = entries.take(NAMES_MAX).filter_map(Result::ok);
         let names = known.filter_map(|entry| {

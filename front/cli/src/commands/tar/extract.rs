@@ -6,7 +6,7 @@
 //! A member's path has no `..`, and every directory on it was reached as a directory: what a link points to is not touched.
 //! Directories get their times at the end: what is extracted into them would change them.
 //!
-//! Memory: one buffer; 40 bytes for each directory; what `pax::read` says.
+//! Memory: one buffer; 48 bytes for each directory; what `pax::read` says.
 //! Failure: what fails is named and the rest is extracted; an archive that makes no sense, a full image, or a signal ends it.
 
 use super::TarArgs;

@@ -4,6 +4,7 @@
 //! finds them. Memory: two tails of 1,000 lines, a pipe.
 
 use crate::args::{Cli, Command, GlobalArgs};
+use crate::interrupt::Interrupt;
 use crate::messages::{Messages, SharedTail};
 use crate::outcome::{Run, Stop, plain};
 use crate::output::Output;
@@ -21,6 +22,9 @@ use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+/// Between two looks at a command that is to end.
+const STOPPING: Duration = Duration::from_millis(5);
+
 /// Stands for the image in a command.
 const PLACE: &[u8] = b"{}";
 
@@ -28,6 +32,7 @@ const PLACE: &[u8] = b"{}";
 pub struct Job {
     thread: JoinHandle<()>,
     code: Arc<OnceLock<u8>>,
+    signals: Interrupt,
     began: Instant,
     /// Its kernel's memory over time.
     pub history: SharedHistory,
@@ -86,13 +91,17 @@ impl Job {
     /// # Errors
     /// `Fatal` when its output cannot be opened, or the host has no thread for it.
     pub fn start(cli: Cli, output: Option<&Path>) -> Run<Job> {
+        let signals = Interrupt::default();
         let (history, messages, printed) = <(SharedHistory, SharedTail, SharedTail)>::default();
         let out = match output {
             Some(path) => File::create(path).map_err(|e| failed(&path.display().to_string(), &e))?,
             None => keep_end_of(printed.clone()).map_err(|e| failed("top", &e))?,
         };
-        let surroundings =
-            Surroundings { messages: Messages::Kept(messages.clone()), history: Some(history.clone()) };
+        let surroundings = Surroundings {
+            messages: Messages::Kept(messages.clone()),
+            history: Some(history.clone()),
+            signals: signals.clone(),
+        };
         let code = Arc::new(OnceLock::new());
         let ended = code.clone();
         let run = move || {
@@ -102,7 +111,7 @@ impl Job {
         };
         let thread = std::thread::Builder::new().name("command".to_owned()).spawn(run);
         let thread = thread.map_err(|e| failed("top", &e))?;
-        Ok(Job { thread, code, began: Instant::now(), history, messages, output: printed })
+        Ok(Job { thread, code, signals, began: Instant::now(), history, messages, output: printed })
     }
 
     /// Whether it has ended, well or not.
@@ -118,6 +127,13 @@ impl Job {
     /// Time since it began.
     pub fn elapsed(&self) -> Duration {
         self.began.elapsed()
+    }
+
+    /// It is to end. One that writes does so in order, which is waited for; one that reads may go with the process.
+    pub fn stop(&self) {
+        while self.signals.raise() && !self.has_ended() {
+            std::thread::sleep(STOPPING);
+        }
     }
 
     /// Waits for its end; gives its exit code, or nothing if it panicked.
