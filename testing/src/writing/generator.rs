@@ -32,8 +32,10 @@ pub struct Capabilities {
 pub struct Generator {
     random: Random,
     can: Capabilities,
-    /// Files keep small, and there are more syncs: for power cuts.
+    /// Files keep small: for power cuts.
     pub small: bool,
+    /// Syncs among some hundred operations.
+    pub sync_weight: u64,
     /// Others work on the same mount: it is neither unmounted nor synced.
     pub shared: bool,
 }
@@ -54,7 +56,7 @@ impl Scene<'_> {
 impl Generator {
     /// A generator that asks for what a file system can do.
     pub fn new(seed: u64, can: Capabilities) -> Generator {
-        Generator { random: Random::new(seed), can, small: false, shared: false }
+        Generator { random: Random::new(seed), can, small: false, sync_weight: 2, shared: false }
     }
 
     /// The next operation for what `model` holds.
@@ -66,8 +68,7 @@ impl Generator {
         if model.inodes().count() > INODES && self.random.one_in(2) {
             return Op::Unlink { path: self.non_directory(&scene) };
         }
-        let sync_weight = if self.small { 12 } else { 2 };
-        let choices = if self.shared { 98 } else { 100 + sync_weight };
+        let choices = if self.shared { 98 } else { 100 + self.sync_weight };
         match self.random.below(choices) {
             0..34 => self.file_op(&scene),
             34..52 => self.make(&scene),

@@ -33,7 +33,7 @@ struct Device {
 /// The operations of `seed`.
 fn operations(setup: &Setup, seed: u64, count: usize) -> Vec<Op> {
     let mut generator = Generator::new(seed, setup.can);
-    generator.small = true;
+    (generator.small, generator.sync_weight) = (true, 12);
     let mut model = first_model();
     let mut ops = Vec::new();
     while ops.len() < count {

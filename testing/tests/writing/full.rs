@@ -46,7 +46,7 @@ fn nearly_full(name: &str, blocks: u64, count: usize) -> Result<usize, String> {
     run.may_be_full = true;
     fill(&mut run, &mut target, &setup, blocks)?;
     let mut generator = Generator::new(blocks, setup.can);
-    generator.small = true;
+    (generator.small, generator.sync_weight) = (true, 12);
     while run.ops.len() < count {
         for op in single(generator.next(&run.model)) {
             run.step(&mut target, &op).map_err(|failure| format!("{op:?}: {failure}"))?;

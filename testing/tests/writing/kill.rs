@@ -29,7 +29,7 @@ fn setup() -> Setup {
 /// Operations for as long as the process lives. Each is told to `apply`, which says whether it was done.
 fn operations(seed: u64, mut apply: impl FnMut(&Op, &mut Tape) -> Option<bool>) -> Tape {
     let mut generator = Generator::new(seed, setup().can);
-    generator.small = true;
+    (generator.small, generator.sync_weight) = (true, 12);
     let mut tape = Tape::new(setup().image(), first_model(), DataMode::Ordered);
     loop {
         for op in single(generator.next(tape.model())) {
