@@ -4,11 +4,11 @@
 //! device that can, gives its blocks back, so that it is sparse and known to be zeros.
 
 use super::{failed, show};
+use crate::lock::{self, ImageLock, Purpose};
 use crate::outcome::{Run, Stop, plain};
 use rumpcap::block::{BlockDevice, FileDevice, Slice};
 use rumpcap_ext4::mkfs::Prior;
 use rustix::fs::FallocateFlags;
-use rustix::io::Errno;
 use std::fs::File;
 use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
@@ -52,8 +52,8 @@ pub struct NewImage {
     prior: Prior,
     is_new: bool,
     identity: (u64, u64),
-    /// Kept open: while it is, a block device cannot be mounted.
-    _exclusive: Option<rustix::fd::OwnedFd>,
+    /// Nobody else writes it, reads it or mounts it meanwhile.
+    _lock: ImageLock,
 }
 
 impl NewImage {
@@ -90,7 +90,7 @@ impl NewImage {
         if !is_device && !metadata.is_file() {
             return Err(failed(path, &"neither a regular file nor a block device"));
         }
-        let exclusive = if is_device { Some(claim(path)?) } else { None };
+        let lock = claim(path)?;
         let (offset, size) = place;
         if force == Force::Refuse && !is_new {
             refuse_data(path, file, offset)?;
@@ -110,7 +110,12 @@ impl NewImage {
             Arc::new(Slice::new(all, offset, len).map_err(|e| failed(path, &e))?);
         let prior = if is_new { Prior::Zeros } else { give_back(file, offset, len) };
         let identity = (metadata.dev(), metadata.ino());
-        Ok(NewImage { path: path.to_owned(), device, prior, is_new, identity, _exclusive: exclusive })
+        Ok(NewImage { path: path.to_owned(), device, prior, is_new, identity, _lock: lock })
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     /// The bytes of the file system.
@@ -139,12 +144,13 @@ impl NewImage {
     }
 }
 
-/// Keeps a block device from being mounted, or finds that it is.
-fn claim(path: &Path) -> Run<rustix::fd::OwnedFd> {
-    crate::lock::claim(path).map_err(|e| match e {
-        Errno::BUSY => failed(path, &"is in use"),
-        e => failed(path, &plain(&e.into())),
-    })
+/// Keeps everybody else from the image, or finds who has it.
+fn claim(path: &Path) -> Run<ImageLock> {
+    match lock::take(path, Purpose::Write) {
+        Ok(Ok(lock)) => Ok(lock),
+        Ok(Err(holder)) => Err(Stop::Taken(format!("{}: in use by {holder}", show(path)))),
+        Err(e) => Err(failed(path, &plain(&e.into()))),
+    }
 }
 
 /// Refuses what holds anything but zeros where things are known by.
