@@ -1,7 +1,8 @@
 //! `rumpcap mkfs`: makes an ext2, ext3 or ext4 file system, empty or filled from a directory or an archive.
 //!
 //! `image`: the file or device that it is made on, what it holds before, and that it is gone after a failure.
-//! `options`: from the words of mke2fs to [`Options`]. `populate`: the tree of the host. `fill`: an archive.
+//! `options`: from the words of mke2fs to [`Options`]. `populate`: the tree of the host. `fill`: an archive. `size`: how large
+//! it must be for them.
 //!
 //! Memory: buffers of fixed size; filling: see `populate` and `fill`.
 
@@ -9,6 +10,7 @@ mod fill;
 mod image;
 mod options;
 mod populate;
+mod size;
 
 use crate::outcome::{Run, Stop};
 use crate::progress::Place;
@@ -103,7 +105,7 @@ pub struct MkfsArgs {
     /// File or block device
     #[arg(value_name = "IMAGE")]
     image: PathBuf,
-    /// Its size; may be left out where IMAGE has one
+    /// Its size; may be left out where IMAGE has one, or what fills it is a directory or a regular file
     #[arg(value_name = "SIZE", value_parser = crate::units::parse_size)]
     size: Option<u64>,
 }
@@ -155,13 +157,22 @@ pub fn run(session: &mut Session, args: &MkfsArgs) -> Run {
     let mut wanted = options::read(args)?;
     let force = if args.force { Force::Overwrite } else { Force::Refuse };
     let offset = session.options().offset.unwrap_or(0);
-    let image = NewImage::open(&args.image, offset, args.size, force)?;
+    let source = args.source();
+    let size = match args.size {
+        None if args.image.symlink_metadata().is_err() => size::choose(&source, &mut wanted.options)?,
+        said => said,
+    };
+    let image = NewImage::open(&args.image, offset, size, force)?;
     wanted.options.prior = image.prior();
-    make(session, args, &wanted, &image).map_err(|e| image.discard(e))
+    make(session, args, &wanted, (&image, source)).map_err(|e| image.discard(e))
 }
 
-fn make(session: &mut Session, args: &MkfsArgs, wanted: &options::Wanted, image: &NewImage) -> Run {
-    let source = args.source();
+fn make(
+    session: &mut Session,
+    args: &MkfsArgs,
+    wanted: &options::Wanted,
+    (image, source): (&NewImage, Source<'_>),
+) -> Run {
     let geometry = lay_out(session, args, wanted, image, &source)?;
     if let Source::Archive(archive) = source {
         fill::fill(session, archive, wanted, image)?;
