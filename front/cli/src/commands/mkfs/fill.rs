@@ -14,6 +14,7 @@ use super::failed;
 use super::image::NewImage;
 use super::options::Wanted;
 use crate::commands::tar::extract::{self, How, Xattrs};
+use crate::image_tree::Freed;
 use crate::outcome::{Run, Stop};
 use crate::session::Session;
 use crate::target_dir::Existing;
@@ -54,8 +55,14 @@ fn through_mount(session: &mut Session, archive: Option<&Path>, wanted: &Wanted,
     if let Some(reason) = mount.read_only_reason() {
         return Err(failed(image.path(), &format_args!("such a file system cannot be filled: {reason}")));
     }
-    let how =
-        How { strip_components: 0, existing: Existing::Replace, owner: None, xattrs: Xattrs::Keep, latest };
+    let how = How {
+        strip_components: 0,
+        existing: Existing::Replace,
+        freed: Freed::AtOnce,
+        owner: None,
+        xattrs: Xattrs::Keep,
+        latest,
+    };
     let failures = session.failures();
     let done = extract::archive(session, archive, (&mount, u64::from(ROOT_INODE)), how)
         .and_then(|()| root_owner(&mount, wanted).map_err(of_image));

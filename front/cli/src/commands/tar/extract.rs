@@ -12,7 +12,7 @@
 use super::TarArgs;
 use crate::accounts::Accounts;
 use crate::content::buffer;
-use crate::image_tree::{ACL_ACCESS, ACL_DEFAULT, ImageTree, Inherits, Refusal, Wanted, ends_all};
+use crate::image_tree::{ACL_ACCESS, ACL_DEFAULT, Freed, ImageTree, Inherits, Refusal, Wanted, ends_all};
 use crate::interrupt::Input;
 use crate::outcome::{Run, Stop, plain};
 use crate::pax::acl::{self, Who};
@@ -37,6 +37,8 @@ pub struct How {
     pub strip_components: usize,
     /// What becomes of what has the name of a member.
     pub existing: Existing,
+    /// When blocks that come free are free.
+    pub freed: Freed,
     /// Whose everything is, if not whose the archive says.
     pub owner: Option<(u32, u32)>,
     /// What becomes of extended attributes and lists.
@@ -77,6 +79,7 @@ pub fn run(session: &mut Session, args: &TarArgs) -> Run {
     let how = How {
         strip_components: args.strip_components,
         existing: if args.keep_old_files { Existing::Keep } else { Existing::Replace },
+        freed: Freed::Later,
         owner: args.owner.owner,
         xattrs: if args.no_xattrs { Xattrs::LeaveOut } else { Xattrs::Keep },
         latest: args.write.time.map(|seconds| Timestamp { seconds, nanoseconds: 0 }),
@@ -89,7 +92,7 @@ pub fn run(session: &mut Session, args: &TarArgs) -> Run {
 /// # Errors
 /// What ends it; that members failed is named and counted.
 pub fn archive(session: &mut Session, source: Option<&Path>, (mount, top): (&Mount, u64), how: How) -> Run {
-    let tree = ImageTree { mount: mount.clone(), existing: how.existing };
+    let tree = ImageTree { mount: mount.clone(), existing: how.existing, freed: how.freed };
     let extract = Extract {
         how,
         inherits: vec![tree.inherits(top)],
