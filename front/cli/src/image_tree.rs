@@ -104,6 +104,17 @@ pub struct ImageTree {
     pub mount: Mount,
     /// What becomes of what has the name of something new.
     pub existing: Existing,
+    /// When blocks that come free are free.
+    pub freed: Freed,
+}
+
+/// When blocks that come free can be used again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Freed {
+    /// With the next commit, which memory and the clock bring about.
+    Later,
+    /// At once, by a commit of its own: what is made depends on what was asked for alone.
+    AtOnce,
 }
 
 impl ImageTree {
@@ -183,8 +194,18 @@ impl ImageTree {
         if self.existing == Existing::Keep {
             return Err(Refusal::Exists);
         }
+        // Before as well: else what is left in its blocks were what memory had made be written.
+        self.settle()?;
         self.mount.remove_file_at(dir, safe_name)?;
+        self.settle()?;
         Ok(make(safe_name)?)
+    }
+
+    fn settle(&self) -> rumpcap::Result<()> {
+        match self.freed {
+            Freed::Later => Ok(()),
+            Freed::AtOnce => self.mount.sync(),
+        }
     }
 
     /// Gives inode `ino` its attributes, when its content is complete: making it, and setting an access control list, has changed
@@ -207,6 +228,10 @@ impl ImageTree {
                 Err(e) if ends_all(e).is_some() => return Err(e.into()),
                 Err(e) => failed.push((name.clone(), e)),
             }
+        }
+        // A block of attributes may have been exchanged for another.
+        if wanted.inherits == Inherits::Acl || wanted.xattrs.len() > 1 {
+            self.settle()?;
         }
         let set = SetAttributes {
             mode: Some(wanted.mode & 0o7777),

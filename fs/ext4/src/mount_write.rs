@@ -243,7 +243,11 @@ fn mark_unmounted(device: &dyn BlockDevice) -> Result<()> {
     change_super_block(device, |raw| raw.state = (raw.state.get() | STATE_VALID).into())
 }
 
-fn change_super_block(device: &dyn BlockDevice, change: impl FnOnce(&mut RawSuperBlock)) -> Result<()> {
+/// Changes the first super block of a device on which no mount has it.
+pub(crate) fn change_super_block(
+    device: &dyn BlockDevice,
+    change: impl FnOnce(&mut RawSuperBlock),
+) -> Result<()> {
     let mut bytes = [0; SUPER_BLOCK_BYTES];
     device.read_at(SUPER_BLOCK_OFFSET, &mut [IoSliceMut::new(&mut bytes)])?;
     let not_there = Error::Corrupt { what: "super block", at: SUPER_BLOCK_OFFSET };

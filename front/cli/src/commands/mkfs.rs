@@ -1,13 +1,16 @@
-//! `rumpcap mkfs`: makes an ext2, ext3 or ext4 file system, empty or filled from a directory.
+//! `rumpcap mkfs`: makes an ext2, ext3 or ext4 file system, empty or filled from a directory or an archive.
 //!
 //! `image`: the file or device that it is made on, what it holds before, and that it is gone after a failure.
-//! `options`: from the words of mke2fs to [`Options`]. `populate`: the tree of the host.
+//! `options`: from the words of mke2fs to [`Options`]. `populate`: the tree of the host. `fill`: an archive. `size`: how large
+//! it must be for them.
 //!
-//! Memory: buffers of fixed size; filling: see `populate`.
+//! Memory: buffers of fixed size; filling: see `populate` and `fill`.
 
+mod fill;
 mod image;
 mod options;
 mod populate;
+mod size;
 
 use crate::outcome::{Run, Stop};
 use crate::progress::Place;
@@ -16,7 +19,7 @@ use crate::session::Session;
 use crate::units::human;
 use clap::{ArgAction, Args, ValueEnum};
 use image::{Force, NewImage};
-use rumpcap_ext4::mkfs::{Kind, Maker};
+use rumpcap_ext4::mkfs::{Geometry, Kind, Maker};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -31,13 +34,17 @@ made is removed, and one that was there holds no file system.
 With -d, owners, modes, times to the nanosecond, extended attributes with access control lists, hard \
 links, holes, devices, fifos and sockets are kept, and entries are sorted. If anything cannot be read, the whole fails.
 
+With --tar, or -d with something that is no directory, it is filled from an archive, read once, as tar -x does it: every format of \
+GNU tar and pax; uncompressed. If a member cannot be extracted, it is named, and the whole fails.
+
 With --time, or SOURCE_DATE_EPOCH in the environment, no time in the image is later; with -U and -E \
-hash_seed= as well, two runs on equal trees give equal bytes.
+hash_seed= as well, two runs on equal trees, or one archive, give equal bytes.
 
 Examples:
   rumpcap mkfs disk.img 10g
   rumpcap mkfs -t ext2 -b 1024 -L floppy floppy.img 1440k
   rumpcap mkfs -d rootfs -U 1b4e28ba-2fa1-11d2-883f-0016d3cca427 --time 0 root.img 2g
+  zcat rootfs.tar.gz | rumpcap mkfs --tar - root.img 2g
   rumpcap mkfs -O ^has_journal,^metadata_csum --force /dev/loop0";
 
 /// Options of `mkfs`.
@@ -80,9 +87,12 @@ pub struct MkfsArgs {
     /// size=MEBIBYTES of the journal
     #[arg(short = 'J', long, value_name = "OPTIONS")]
     journal: Option<String>,
-    /// What the file system is filled with
+    /// What the file system is filled with; or an archive, as with --tar
     #[arg(short = 'd', long, value_name = "DIRECTORY")]
     directory: Option<PathBuf>,
+    /// The archive that it is filled from; `-` for standard input
+    #[arg(long, value_name = "ARCHIVE", conflicts_with = "directory")]
+    tar: Option<PathBuf>,
     /// Seconds since 1970 that no time in the image passes
     #[arg(long, value_name = "SECONDS", env = "SOURCE_DATE_EPOCH", hide_env_values = true)]
     time: Option<u32>,
@@ -95,7 +105,7 @@ pub struct MkfsArgs {
     /// File or block device
     #[arg(value_name = "IMAGE")]
     image: PathBuf,
-    /// Its size; may be left out where IMAGE has one
+    /// Its size; may be left out where IMAGE has one, or what fills it is a directory or a regular file
     #[arg(value_name = "SIZE", value_parser = crate::units::parse_size)]
     size: Option<u64>,
 }
@@ -121,31 +131,52 @@ impl FsType {
     }
 }
 
+/// What a file system is filled with.
+enum Source<'a> {
+    Nothing,
+    Directory(&'a Path),
+    /// None: standard input.
+    Archive(Option<&'a Path>),
+}
+
+impl MkfsArgs {
+    fn source(&self) -> Source<'_> {
+        match (&self.directory, &self.tar) {
+            (None, None) => Source::Nothing,
+            (_, Some(path)) | (Some(path), None) if path.as_os_str() == "-" => Source::Archive(None),
+            (_, Some(path)) => Source::Archive(Some(path)),
+            // What is not there fails as a directory.
+            (Some(path), None) if path.metadata().map_or(true, |m| m.is_dir()) => Source::Directory(path),
+            (Some(path), None) => Source::Archive(Some(path)),
+        }
+    }
+}
+
 /// Runs `mkfs`.
 pub fn run(session: &mut Session, args: &MkfsArgs) -> Run {
     let mut wanted = options::read(args)?;
     let force = if args.force { Force::Overwrite } else { Force::Refuse };
     let offset = session.options().offset.unwrap_or(0);
-    let image = NewImage::open(&args.image, offset, args.size, force)?;
+    let source = args.source();
+    let size = match args.size {
+        None if args.image.symlink_metadata().is_err() => size::choose(&source, &mut wanted.options)?,
+        said => said,
+    };
+    let image = NewImage::open(&args.image, offset, size, force)?;
     wanted.options.prior = image.prior();
-    make(session, args, &wanted, &image).map_err(|e| image.discard(e))?;
-    Ok(())
+    make(session, args, &wanted, (&image, source)).map_err(|e| image.discard(e))
 }
 
-fn make(session: &mut Session, args: &MkfsArgs, wanted: &options::Wanted, image: &NewImage) -> Run {
-    let device = image.device();
-    let mut maker = Maker::new(&**device, &wanted.options).map_err(|e| failed(&args.image, &e))?;
-    let mut progress = session.plain_progress(Place::Free);
-    match &args.directory {
-        None => populate::empty(&mut maker, wanted).map_err(|e| failed(&args.image, &e))?,
-        Some(directory) => {
-            let mut filler = populate::Populate::new(&mut maker, wanted, image.identity(), &mut progress);
-            filler.tree(directory)?;
-        }
+fn make(
+    session: &mut Session,
+    args: &MkfsArgs,
+    wanted: &options::Wanted,
+    (image, source): (&NewImage, Source<'_>),
+) -> Run {
+    let geometry = lay_out(session, args, wanted, image, &source)?;
+    if let Source::Archive(archive) = source {
+        fill::fill(session, archive, wanted, image)?;
     }
-    drop(progress);
-    let geometry = *maker.geometry();
-    maker.finish().map_err(|e| failed(&args.image, &e))?;
     if !args.quiet {
         let size = human(geometry.len_bytes());
         let journal = match geometry.journal_blocks {
@@ -162,6 +193,31 @@ fn make(session: &mut Session, args: &MkfsArgs, wanted: &options::Wanted, image:
         ));
     }
     Ok(())
+}
+
+/// The file system, empty or with the tree of a directory.
+fn lay_out(
+    session: &mut Session,
+    args: &MkfsArgs,
+    wanted: &options::Wanted,
+    image: &NewImage,
+    source: &Source<'_>,
+) -> Run<Geometry> {
+    let device = image.device();
+    let mut maker = Maker::new(&**device, &wanted.options).map_err(|e| failed(&args.image, &e))?;
+    match source {
+        Source::Nothing | Source::Archive(_) => {
+            populate::empty(&mut maker, wanted).map_err(|e| failed(&args.image, &e))?;
+        }
+        Source::Directory(directory) => {
+            let mut progress = session.plain_progress(Place::Free);
+            let mut filler = populate::Populate::new(&mut maker, wanted, image.identity(), &mut progress);
+            filler.tree(directory)?;
+        }
+    }
+    let geometry = *maker.geometry();
+    maker.finish().map_err(|e| failed(&args.image, &e))?;
+    Ok(geometry)
 }
 
 /// The message for the image, or a file that goes into it, that failed.

@@ -3,7 +3,7 @@
 //! Memory: one buffer, one member's records, and the hard links that are not complete ([`LinkMap`]). The map of a file with holes is
 //! gone through twice and never held.
 
-mod extract;
+pub mod extract;
 mod sparse;
 
 use crate::accounts::Accounts;

@@ -115,10 +115,7 @@ impl Session {
             return Stop::usage("--ignore-journal is for reading");
         }
         self.lock_to_write(&image)?;
-        if self.interrupt.is_none() {
-            let watched = self.signals.watch().map_err(|e| Stop::Fatal(format!("signals: {}", plain(&e))))?;
-            self.interrupt = Some(watched);
-        }
+        self.watch_signals()?;
         self.mounts.time = args.time;
         let kernel = self.kernel()?;
         let mount = images::mount_to_write(self, &kernel, &image, partition, args.time)?;
@@ -147,6 +144,18 @@ impl Session {
                 Timestamp { seconds: now.as_second(), nanoseconds }
             }
         }
+    }
+
+    /// From now on signals end the command in order.
+    ///
+    /// # Errors
+    /// `Fatal`, with the host's word.
+    pub fn watch_signals(&mut self) -> Run {
+        if self.interrupt.is_none() {
+            let watched = Interrupt::watch().map_err(|e| Stop::Fatal(format!("signals: {}", plain(&e))))?;
+            self.interrupt = Some(watched);
+        }
+        Ok(())
     }
 
     /// Goes on, unless a signal has come while an image is written.

@@ -14,6 +14,7 @@ mod fsck;
 mod hostile;
 mod listing;
 mod mkfs;
+mod mkfs_tar;
 mod partitions;
 mod search;
 mod space;

@@ -162,6 +162,12 @@ fn nothing_is_overwritten_unasked() {
     assert_eq!(code, Some(1));
     assert!(said.contains("ext4 file system"), "{said}");
     assert!(fs::read(&image).unwrap() == before);
+    // Not under somebody who reads it.
+    let reader = fs::File::open(&image).unwrap();
+    rustix::fs::flock(&reader, rustix::fs::FlockOperation::LockShared).unwrap();
+    assert_eq!(run(&["--force", path, "10m"]).0, Some(3));
+    drop(reader);
+    assert!(fs::read(&image).unwrap() == before);
     // What cannot be made leaves nothing behind.
     let new = directory.join("new");
     for args in [

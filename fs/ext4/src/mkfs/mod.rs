@@ -5,7 +5,7 @@
 //!
 //! Reading order: [`Options`] → `geometry` (how many of everything) → `placement` (where the metadata of groups are) →
 //! `space` (what is taken) → [`Maker`] → `mapping` (`extents`, `indirect`), `inode`, `attributes`, `directory` → `groups`
-//! (what is written last).
+//! (what is written last). Beside them `aside`: filling what was made through a mount.
 //!
 //! The idea: the file system is fresh, so space is taken in ascending order and nothing is ever given back. All that is in use is
 //! then said by two numbers, the next block and the next inode, and by arithmetic: every bitmap and every free count follows.
@@ -24,6 +24,7 @@
 //! Source: "ext4 Data Structures and Algorithms" (format); the numbers of a file system of a given size are those of
 //! mke2fs, with which the tests compare.
 
+mod aside;
 mod attributes;
 mod defaults;
 mod directory;
@@ -41,6 +42,7 @@ mod space;
 mod stream;
 mod super_block;
 
+pub use aside::Aside;
 pub use attributes::Xattr;
 pub use defaults::{Kind, Options, Prior, features_of};
 pub use directory::Entry;

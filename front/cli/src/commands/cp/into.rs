@@ -11,7 +11,7 @@ use super::attributes::Attribute;
 use super::destination::source_name;
 use crate::content::buffer;
 use crate::host_tree::{self, Reach, Xattrs, kind_of};
-use crate::image_tree::{ImageTree, Inherits, Refusal, Wanted, ends_all};
+use crate::image_tree::{Freed, ImageTree, Inherits, Refusal, Wanted, ends_all};
 use crate::outcome::{Run, Stop, plain};
 use crate::progress::{Place, Progress};
 use crate::quote::for_message;
@@ -35,6 +35,7 @@ pub fn run(session: &mut Session, args: &CpArgs) -> Run {
         tree: ImageTree {
             mount: target.mount.clone(),
             existing: if args.no_clobber { Existing::Keep } else { Existing::Replace },
+            freed: Freed::Later,
         },
         left_out: args.no_preserve.clone(),
         owner: args.owner.owner,

@@ -52,7 +52,7 @@ pub struct NewImage {
     prior: Prior,
     is_new: bool,
     identity: (u64, u64),
-    /// Nobody else writes it meanwhile, and a block device cannot be mounted.
+    /// Nobody else writes it, reads it or mounts it meanwhile.
     _lock: ImageLock,
 }
 
@@ -90,11 +90,7 @@ impl NewImage {
         if !is_device && !metadata.is_file() {
             return Err(failed(path, &"neither a regular file nor a block device"));
         }
-        let lock = match lock::take(path, Purpose::Write) {
-            Ok(Ok(lock)) => lock,
-            Ok(Err(holder)) => return Err(Stop::Taken(format!("{}: in use by {holder}", show(path)))),
-            Err(e) => return Err(failed(path, &plain(&e.into()))),
-        };
+        let lock = claim(path)?;
         let (offset, size) = place;
         if force == Force::Refuse && !is_new {
             refuse_data(path, file, offset)?;
@@ -115,6 +111,11 @@ impl NewImage {
         let prior = if is_new { Prior::Zeros } else { give_back(file, offset, len) };
         let identity = (metadata.dev(), metadata.ino());
         Ok(NewImage { path: path.to_owned(), device, prior, is_new, identity, _lock: lock })
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     /// The bytes of the file system.
@@ -140,6 +141,15 @@ impl NewImage {
             return Stop::Fatal(format!("{why:?}; and it could not be removed: {}", plain(&e)));
         }
         why
+    }
+}
+
+/// Keeps everybody else from the image, or finds who has it.
+fn claim(path: &Path) -> Run<ImageLock> {
+    match lock::take(path, Purpose::Write) {
+        Ok(Ok(lock)) => Ok(lock),
+        Ok(Err(holder)) => Err(Stop::Taken(format!("{}: in use by {holder}", show(path)))),
+        Err(e) => Err(failed(path, &plain(&e.into()))),
     }
 }
 

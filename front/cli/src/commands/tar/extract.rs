@@ -12,7 +12,7 @@
 use super::TarArgs;
 use crate::accounts::Accounts;
 use crate::content::buffer;
-use crate::image_tree::{ACL_ACCESS, ACL_DEFAULT, ImageTree, Inherits, Refusal, Wanted, ends_all};
+use crate::image_tree::{ACL_ACCESS, ACL_DEFAULT, Freed, ImageTree, Inherits, Refusal, Wanted, ends_all};
 use crate::interrupt::Input;
 use crate::outcome::{Run, Stop, plain};
 use crate::pax::acl::{self, Who};
@@ -21,7 +21,7 @@ use crate::progress::{Place, Progress};
 use crate::quote::for_message;
 use crate::session::Session;
 use crate::target_dir::Existing;
-use rumpcap::{Error, FileKind, Owner, Timestamp};
+use rumpcap::{Error, FileKind, Mount, Owner, Timestamp};
 use std::ffi::OsStr;
 use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
@@ -29,6 +29,32 @@ use std::path::Path;
 
 /// Permissions of directories that the archive does not have.
 const DIRECTORY_MODE: u32 = 0o755;
+
+/// How members are extracted.
+#[derive(Clone, Copy, Debug)]
+pub struct How {
+    /// So many directories are taken off their names.
+    pub strip_components: usize,
+    /// What becomes of what has the name of a member.
+    pub existing: Existing,
+    /// When blocks that come free are free.
+    pub freed: Freed,
+    /// Whose everything is, if not whose the archive says.
+    pub owner: Option<(u32, u32)>,
+    /// What becomes of extended attributes and lists.
+    pub xattrs: Xattrs,
+    /// No time of a member is set to a later one.
+    pub latest: Option<Timestamp>,
+}
+
+/// What becomes of extended attributes and access control lists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Xattrs {
+    /// They are extracted.
+    Keep,
+    /// They are not.
+    LeaveOut,
+}
 
 /// Runs `tar -x`.
 pub fn run(session: &mut Session, args: &TarArgs) -> Run {
@@ -50,24 +76,36 @@ pub fn run(session: &mut Session, args: &TarArgs) -> Run {
             return Ok(());
         }
     };
-    let tree = ImageTree {
-        mount: target.mount.clone(),
+    let how = How {
+        strip_components: args.strip_components,
         existing: if args.keep_old_files { Existing::Keep } else { Existing::Replace },
+        freed: Freed::Later,
+        owner: args.owner.owner,
+        xattrs: if args.no_xattrs { Xattrs::LeaveOut } else { Xattrs::Keep },
+        latest: args.write.time.map(|seconds| Timestamp { seconds, nanoseconds: 0 }),
     };
+    archive(session, args.output.as_deref(), (&target.mount, top), how)
+}
+
+/// Extracts the archive `source`, or standard input, into directory `top` of `mount`.
+///
+/// # Errors
+/// What ends it; that members failed is named and counted.
+pub fn archive(session: &mut Session, source: Option<&Path>, (mount, top): (&Mount, u64), how: How) -> Run {
+    let tree = ImageTree { mount: mount.clone(), existing: how.existing, freed: how.freed };
     let extract = Extract {
-        args,
+        how,
         inherits: vec![tree.inherits(top)],
         tree,
         top,
         way: Vec::new(),
         directories: Vec::new(),
         accounts: Accounts::default(),
-        latest: args.write.time.map(|seconds| Timestamp { seconds, nanoseconds: 0 }),
         buffer: buffer(),
         progress: session.progress(Place::Free)?,
     };
     let interrupt = session.interrupt().cloned();
-    match &args.output {
+    match source {
         Some(path) => {
             let failed = |e: std::io::Error| {
                 Stop::Fatal(format!("{}: {}", show(path.as_os_str().as_bytes()), plain(&e)))
@@ -89,8 +127,8 @@ pub fn run(session: &mut Session, args: &TarArgs) -> Run {
 const BUFFER_BYTES: usize = 64 << 10;
 
 /// One run of `tar -x`.
-struct Extract<'a> {
-    args: &'a TarArgs,
+struct Extract {
+    how: How,
     tree: ImageTree,
     /// The directory that everything goes into.
     top: u64,
@@ -102,7 +140,6 @@ struct Extract<'a> {
     directories: Vec<(u64, Option<Timestamp>, Timestamp)>,
     /// None until a list has a name.
     accounts: Accounts,
-    latest: Option<Timestamp>,
     buffer: Vec<u8>,
     progress: Progress,
 }
@@ -115,7 +152,7 @@ enum Failure {
     Stop(Stop),
 }
 
-impl Extract<'_> {
+impl Extract {
     fn all<R: Read>(mut self, session: &mut Session, mut reader: Reader<R>) -> Run {
         let end = loop {
             session.check_interrupt()?;
@@ -165,7 +202,7 @@ impl Extract<'_> {
         reader: &mut Reader<R>,
     ) -> Result<(), Failure> {
         let path = safe_path(&entry.name).map_err(|e| Failure::Said(e.to_owned()))?;
-        let path = path.get(self.args.strip_components..).unwrap_or_default();
+        let path = path.get(self.how.strip_components..).unwrap_or_default();
         let Some((name, parents)) = path.split_last() else { return self.top_itself(session, entry) };
         let dir = self.enter(parents)?;
         let inherits = self.inherited(parents.len());
@@ -200,7 +237,7 @@ impl Extract<'_> {
 
     /// The member `.` is the directory that everything goes into.
     fn top_itself(&mut self, session: &mut Session, entry: &Entry) -> Result<(), Failure> {
-        if entry.what != What::Directory || self.args.strip_components > 0 {
+        if entry.what != What::Directory || self.how.strip_components > 0 {
             return Ok(());
         }
         self.directories.push((self.top, entry.atime, self.mtime(entry)));
@@ -248,7 +285,7 @@ impl Extract<'_> {
         inherits: Inherits,
     ) -> Result<(), Failure> {
         let mut xattrs = Vec::new();
-        if !self.args.no_xattrs {
+        if self.how.xattrs == Xattrs::Keep {
             xattrs.clone_from(&entry.xattrs);
             for (name, text) in [ACL_ACCESS, ACL_DEFAULT].into_iter().zip(&entry.acls) {
                 let Some(text) = text else { continue };
@@ -265,7 +302,7 @@ impl Extract<'_> {
         let wanted = Wanted {
             mode: entry.mode,
             owner: (owner.uid, owner.gid),
-            atime: entry.atime.map(|atime| self.latest.map_or(atime, |latest| atime.min(latest))),
+            atime: entry.atime.map(|atime| self.how.latest.map_or(atime, |latest| atime.min(latest))),
             mtime: Some(self.mtime(entry)),
             xattrs: &xattrs,
             inherits,
@@ -293,12 +330,12 @@ impl Extract<'_> {
     }
 
     fn owner(&self, entry: &Entry) -> Owner {
-        let (uid, gid) = self.args.owner.owner.unwrap_or((entry.uid, entry.gid));
+        let (uid, gid) = self.how.owner.unwrap_or((entry.uid, entry.gid));
         Owner { mode: entry.mode, uid, gid }
     }
 
     fn mtime(&self, entry: &Entry) -> Timestamp {
-        self.latest.map_or(entry.mtime, |latest| entry.mtime.min(latest))
+        self.how.latest.map_or(entry.mtime, |latest| entry.mtime.min(latest))
     }
 
     /// The directory that `path` leads to; what of it is not there is made. X-1.
@@ -332,7 +369,7 @@ impl Extract<'_> {
     fn linked(&self, name: &[u8]) -> Result<u64, Failure> {
         let path = safe_path(name).map_err(|e| Failure::Said(e.to_owned()))?;
         let mut at = self.top;
-        for name in path.get(self.args.strip_components..).unwrap_or_default() {
+        for name in path.get(self.how.strip_components..).unwrap_or_default() {
             let there = self.tree.look_up(at, name)?;
             at = there.ok_or_else(|| Failure::Said(format!("{}: no file to link to", show(name))))?.ino();
         }
