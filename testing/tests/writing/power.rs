@@ -53,7 +53,7 @@ fn generated(scene: &Scene, seed: u64) -> Result<Tape, String> {
     let mut generator = Generator::new(seed, setup(scene).can);
     generator.small = true;
     // Where syncs are rare, commits are those of full transactions.
-    generator.sync_weight = if seed % 2 == 0 { 12 } else { 1 };
+    generator.sync_weight = if seed.is_multiple_of(2) { 12 } else { 1 };
     record(scene, |tape, target, recorder| {
         while tape.ops.len() < scene.ops {
             let op = generator.next(tape.model());

@@ -152,7 +152,7 @@ impl Session {
     /// `Fatal`, with the host's word.
     pub fn watch_signals(&mut self) -> Run {
         if self.interrupt.is_none() {
-            let watched = Interrupt::watch().map_err(|e| Stop::Fatal(format!("signals: {}", plain(&e))))?;
+            let watched = self.signals.watch().map_err(|e| Stop::Fatal(format!("signals: {}", plain(&e))))?;
             self.interrupt = Some(watched);
         }
         Ok(())
