@@ -282,3 +282,17 @@ fn the_parent_of_a_directory_is_not_that_of_one_before() {
     assert_eq!(new, old, "the number is used again");
     assert_eq!(mount.metadata_at(new, OsStr::new("..")).unwrap().ino(), parents[1]);
 }
+
+#[test]
+fn who_mounts_by_a_backup_of_the_super_block_reads() {
+    let Some(mut image) = image(&["-t", "ext2", "-b", "1024"]) else { return };
+    image[1024..2048].fill(0);
+    let device = Arc::new(MemoryDevice::from_bytes(&image));
+    let kernel = Kernel::builder().memory_limit(1 << 20).daemon(Daemon::Inline).boot().unwrap();
+    let super_block_offset = Some(8193 << 10);
+    let options = MountOptions { access: Access::Write, super_block_offset, ..MountOptions::default() };
+    let mount = kernel.mount(device.clone(), &options).unwrap();
+    assert!(!mount.is_writable() && mount.read_only_reason().is_some());
+    drop(mount);
+    assert!(device.to_bytes() == image);
+}

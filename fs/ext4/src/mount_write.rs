@@ -103,7 +103,10 @@ impl Ext4 {
             return Err(Error::LimitTooSmall { need: SMALLEST_LIMIT_BYTES as u64, have: have as u64 });
         }
         let mut fs = Ext4::over(vm, Arc::clone(&device), options)?;
-        let reason = reason_to_read_only(&fs.sb);
+        // Writing goes on in the first super block, which is not the one that was found good.
+        let by_backup =
+            (fs.super_block_offset != SUPER_BLOCK_OFFSET).then_some("mounted by a backup of the super block");
+        let reason = by_backup.or_else(|| reason_to_read_only(&fs.sb));
         if reason.is_some() {
             let read = Options { access: rumpcap_vfs::Access::Read, ..options.clone() };
             return Ok(Ext4 { read_only_reason: reason, ..Ext4::mount(vm, device, &read)? });
