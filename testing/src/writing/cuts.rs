@@ -1,4 +1,4 @@
-//! Power cuts: what the requests of a [`Recorder`](super::Recorder) leave when the power fails at any of them, and what of the operations must be there then.
+//! Power cuts: what the requests of a [`Recorder`] leave when the power fails at any of them, and what of the operations must be there then.
 //!
 //! Who calls it: `testing/tests/writing/power.rs`. A [`Tape`] has the requests, a state of the model for each operation, and what was
 //! acknowledged when.

@@ -100,7 +100,7 @@ impl Ext4 {
             None => self.device.device().flush(),
         };
         tx.or_stop(synced)?;
-        tx.freed.forget_committed();
+        tx.freed.forget_all();
         Ok(())
     }
 

@@ -175,6 +175,15 @@ impl FreedBlocks {
         self.tid.filter(|_| self.committed > 0 || self.marks == Marks::Committed)
     }
 
+    /// All has become durable, and no transaction is running.
+    pub(super) fn forget_all(&mut self) {
+        self.committed = self.len;
+        if self.marks == Marks::Running {
+            self.marks = Marks::Committed;
+        }
+        self.forget_committed();
+    }
+
     /// What was committed has become durable.
     pub(super) fn forget_committed(&mut self) {
         let (committed, len) = (self.committed, self.len);
@@ -248,6 +257,12 @@ mod tests {
         assert_eq!((freed.len, freed.in_the_way(4200..4201)), (0, Some(4001..5001)));
         freed.committed(Some(Tid(2)));
         freed.forget_committed();
+        assert!(freed.is_empty() && freed.in_the_way(0..u64::MAX).is_none());
+        // An operation that is taken back leaves its marks, which go when there is nothing that they can be of.
+        (0..(4096 - 512) / 16 + 1).for_each(|n| freed.add(10 + 2 * n, 1));
+        freed.take_back();
+        assert!(!freed.is_empty());
+        freed.forget_all();
         assert!(freed.is_empty() && freed.in_the_way(0..u64::MAX).is_none());
     }
 }

@@ -7,7 +7,7 @@
 //! freed · `commit` to the log, or to the blocks' places without one · `error` what the
 //! super block is told.
 //!
-//! TX-1. An operation is whole or not there: it fails, and the transaction is as before ([`Transaction::take_back`]); or it is done,
+//! TX-1. An operation is whole or not there: it fails, and the transaction is as before (`Ext4::take_back`); or it is done,
 //! and is committed with all operations before it.
 //! TX-2. An operation that finds the transaction full is taken back, the transaction committed, and the operation done in the empty
 //! one, where nothing but its own size can fail it. So no credits are counted beforehand (F5 holds by construction).
