@@ -373,7 +373,8 @@ impl Mount {
     /// that was replayed at mount counts. Works in a part of the kernel's memory, in as many passes as that takes.
     ///
     /// # Errors
-    /// `Io`, `ShortDevice`; `NoMemory` when the limit is too small for the file system's blocks.
+    /// `Io`, `ShortDevice`; `NoMemory` when the limit is too small for the file system's blocks; `Busy` of a mount that is written, which
+    /// is never at rest.
     ///
     /// ```no_run
     /// # fn f(mount: &rumpcap::Mount) -> rumpcap::Result<()> {
@@ -388,6 +389,9 @@ impl Mount {
     /// # Ok(()) }
     /// ```
     pub fn check(&self, sink: &mut rumpcap_ext4::check::Sink<'_>) -> Result<rumpcap_ext4::check::Summary> {
+        if self.is_writable() {
+            return Err(Error::Busy { what: "the file system is mounted to be written" });
+        }
         self.0.ext4.check(sink)
     }
 
