@@ -7,6 +7,7 @@
 //! interleaved, in an order that turns from round to round; ratios are taken within a round, and their median counts.
 //! Failure: what cannot run here (no root, no fuse2fs) is left out and said to be so.
 
+mod plot;
 mod results;
 mod subjects;
 

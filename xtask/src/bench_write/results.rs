@@ -29,6 +29,11 @@ pub(super) fn write(out: &Path, root: &Path, outcomes: &Outcomes, rounds: usize)
          `many`: 20,000 files of 100 to 12,000 bytes in 200 directories. `delete-half`: every second of them. `big`: 256 MiB in pieces \
          of 1 MiB. `tree`: a copy of /usr with all attributes, by `rumpcap cp -a` and `cp -a`. After each run e2fsck found nothing.\n\n",
     );
+    text.push_str("![Seconds of everybody, case by case](writing.svg)\n\n");
+    std::fs::write(
+        out.join("writing.svg"),
+        super::plot::draw(outcomes, &format!("{date}, revision {revision}")),
+    )?;
     text.push_str("## Targets\n\n| case | what | target | measured | |\n|---|---|--:|--:|---|\n");
     for line in targets(outcomes) {
         writeln!(text, "{line}")?;
