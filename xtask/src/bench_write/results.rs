@@ -20,10 +20,10 @@ const TARGETS: [(Subject, Subject, f64); 4] = [
 /// Bytes written, against the kernel's.
 const MOST_BYTES: f64 = 1.5;
 
-pub(super) fn write(out: &Path, root: &Path, outcomes: &Outcomes, rounds: usize) -> Result {
+pub(super) fn write(out: &Path, root: &Path, outcomes: &Outcomes) -> Result {
     let mut text = String::from("# Writing\n\nWritten by `cargo xtask bench-write`.\n\n");
     let (machine, date, revision) = crate::bench::machine_date_revision(root);
-    writeln!(text, "{date}, revision {revision}, {rounds} rounds. {machine}\n")?;
+    writeln!(text, "{date}, revision {revision}. {machine}\n")?;
     text.push_str(
         "Every run begins with a fresh copy of an image that mke2fs made (ext4, its defaults) and ends when the image is durable. \
          `many`: 20,000 files of 100 to 12,000 bytes in 200 directories. `delete-half`: every second of them. `big`: 256 MiB in pieces \
@@ -38,7 +38,7 @@ pub(super) fn write(out: &Path, root: &Path, outcomes: &Outcomes, rounds: usize)
     for line in targets(outcomes) {
         writeln!(text, "{line}")?;
     }
-    text.push_str("\n## All of them\n\nMedians; bytes are those written to the image.\n\n| case | who | seconds | MiB written | flushes |\n|---|---|--:|--:|--:|\n");
+    text.push_str("\n## All of them\n\nMedians; bytes are those written to the image.\n\n| case | who | rounds | seconds | MiB written | flushes |\n|---|---|--:|--:|--:|--:|\n");
     for ((case, subject), runs) in outcomes {
         let seconds = median(runs.iter().filter(|run| run.error.is_none()).map(|run| run.seconds).collect());
         let bytes = runs.iter().find_map(|run| run.image_bytes);
@@ -51,7 +51,13 @@ pub(super) fn write(out: &Path, root: &Path, outcomes: &Outcomes, rounds: usize)
         };
         let mib = bytes.map_or(String::new(), |bytes| format!("{:.0}", bytes as f64 / f64::from(1 << 20)));
         let flushes = flushes.map_or(String::new(), |flushes| flushes.to_string());
-        writeln!(text, "| {} | {} | {seconds} | {mib} | {flushes} |", case.name(), subject.name())?;
+        writeln!(
+            text,
+            "| {} | {} | {} | {seconds} | {mib} | {flushes} |",
+            case.name(),
+            subject.name(),
+            runs.len()
+        )?;
     }
     std::fs::write(out.join("writing.md"), text)?;
     Ok(())
