@@ -105,7 +105,7 @@ pub(crate) fn run(args: &Args) -> Result {
     }
     let out = args.out.clone().unwrap_or_else(|| root.join("docs/bench"));
     std::fs::create_dir_all(&out)?;
-    results::write(&out, &root, &outcomes)?;
+    results::write(&out, &root, &outcomes, &args.tree)?;
     println!("written: {}", out.join("writing.md").display());
     Ok(())
 }

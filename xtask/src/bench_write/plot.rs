@@ -6,6 +6,7 @@ use super::subjects::Subject;
 use super::{Case, Outcomes};
 use crate::bench::measure::median;
 use std::fmt::Write;
+use std::path::Path;
 
 const WIDTH: f64 = 1000.0;
 const LEFT: f64 = 190.0;
@@ -17,7 +18,7 @@ const CASE_HEAD: f64 = 34.0;
 const LONGEST: f64 = 620.0;
 
 /// Draws it.
-pub(super) fn draw(outcomes: &Outcomes, subtitle: &str) -> String {
+pub(super) fn draw(outcomes: &Outcomes, tree: &Path, subtitle: &str) -> String {
     let mut body = String::new();
     let mut y = HEAD;
     for case in Case::ALL {
@@ -28,7 +29,7 @@ pub(super) fn draw(outcomes: &Outcomes, subtitle: &str) -> String {
             body,
             "<text x=\"20\" y=\"{:.0}\" font-weight=\"bold\">{}</text>",
             y - 10.0,
-            title(case)
+            title(case, tree)
         );
         for (subject, seconds, mib) in all {
             let length = LONGEST * seconds / longest;
@@ -57,13 +58,14 @@ pub(super) fn draw(outcomes: &Outcomes, subtitle: &str) -> String {
     )
 }
 
-fn title(case: Case) -> &'static str {
-    match case {
+fn title(case: Case, tree: &Path) -> String {
+    let title = match case {
         Case::Many => "20,000 files in 200 directories",
         Case::DeleteHalf => "half of them removed",
         Case::Big => "a file of 256 MiB",
-        Case::Tree => "a copy of /usr",
-    }
+        Case::Tree => return format!("a copy of {}", tree.display()),
+    };
+    title.to_owned()
 }
 
 /// Who did a case, its median seconds, and MiB written.

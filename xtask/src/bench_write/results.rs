@@ -20,19 +20,21 @@ const TARGETS: [(Subject, Subject, f64); 4] = [
 /// Bytes written, against the kernel's.
 const MOST_BYTES: f64 = 1.5;
 
-pub(super) fn write(out: &Path, root: &Path, outcomes: &Outcomes) -> Result {
+pub(super) fn write(out: &Path, root: &Path, outcomes: &Outcomes, tree: &Path) -> Result {
     let mut text = String::from("# Writing\n\nWritten by `cargo xtask bench-write`.\n\n");
     let (machine, date, revision) = crate::bench::machine_date_revision(root);
     writeln!(text, "{date}, revision {revision}. {machine}\n")?;
-    text.push_str(
+    let what = format!(
         "Every run begins with a fresh copy of an image that mke2fs made (ext4, its defaults) and ends when the image is durable. \
          `many`: 20,000 files of 100 to 12,000 bytes in 200 directories. `delete-half`: every second of them. `big`: 256 MiB in pieces \
-         of 1 MiB. `tree`: a copy of /usr with all attributes, by `rumpcap cp -a` and `cp -a`. After each run e2fsck found nothing.\n\n",
+         of 1 MiB. `tree`: a copy of {} with all attributes, by `rumpcap cp -a` and `cp -a`. After each run e2fsck found nothing.\n\n",
+        tree.display()
     );
+    text.push_str(&what);
     text.push_str("![Seconds of everybody, case by case](writing.svg)\n\n");
     std::fs::write(
         out.join("writing.svg"),
-        super::plot::draw(outcomes, &format!("{date}, revision {revision}")),
+        super::plot::draw(outcomes, tree, &format!("{date}, revision {revision}")),
     )?;
     text.push_str("## Targets\n\n| case | what | target | measured | |\n|---|---|--:|--:|---|\n");
     for line in targets(outcomes) {
