@@ -80,8 +80,9 @@ impl Kernel {
         Builder::default()
     }
 
-    /// Mounts the file system on `device`, to be read. A journal that needs recovery is replayed into a temporary file;
-    /// the device is not written.
+    /// Mounts the file system on `device`. To be read, which is the default, a journal that needs recovery is replayed into a temporary
+    /// file, and the device is not written. To be written ([`MountOptions::access`]), it is replayed in place; what cannot be written
+    /// is mounted to be read, and says why ([`Mount::read_only_reason`]).
     ///
     /// # Errors
     /// `NotAFileSystem`; `Unsupported`, `UnknownFeature` by name; `Corrupt`, `Checksum`; `Io`; `ShortDevice` when the

@@ -1,8 +1,8 @@
 //! Kernel-quality file systems in user space, under a hard memory limit.
 //!
 //! A [`Kernel`] is booted with a limit; all its memory is cut from one region of that size, so that it cannot use more.
-//! It mounts images of ext2, ext3 and ext4 ([`Kernel::mount`]) without root, loop devices or a virtual machine, and reads
-//! them under the names of `std::fs`: [`Mount::open`], [`Mount::read_dir`], [`Mount::metadata`], [`Mount::walk`]. All
+//! It mounts images of ext2, ext3 and ext4 ([`Kernel::mount`]) without root, loop devices or a virtual machine, reads and,
+//! if that is asked for ([`MountOptions::access`]), changes them under the names of `std::fs`: [`Mount::open`], [`Mount::read_dir`], [`Mount::metadata`], [`Mount::walk`]. All
 //! handles are `Send + Sync`; any number of threads may use them, at any limit that boots.
 //!
 //! ```no_run

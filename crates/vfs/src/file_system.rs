@@ -4,7 +4,8 @@
 //!
 //! Memory: an implementation has a fixed size after mount. Every method gets the operation's reservation and pins
 //! at most [`FileSystem::max_pins`] pages at once; what it needs from a page beyond that it copies to the stack.
-//! Methods may block for I/O. They take no lock that they hold across a page request.
+//! Methods may block for I/O. They take no lock that they hold across a page request; those of [`Change`] hold the writer's own,
+//! which nobody waits for, since the mount's lock is held alone around it.
 
 use crate::change::Change;
 use crate::node::{FileKind, InodeNo, Node};
@@ -74,7 +75,7 @@ pub struct StatFs {
     pub name_max: u32,
 }
 
-/// A mounted file system, for reading.
+/// A mounted file system, as far as it is read; [`FileSystem::change`] is the rest.
 pub trait FileSystem: Send + Sync {
     /// The most pages that any method pins at once.
     fn max_pins(&self) -> u32;

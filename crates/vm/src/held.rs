@@ -1,10 +1,11 @@
 //! Held pages: what a transaction has changed and not yet committed.
 //!
-//! Who calls it: a file system's journal. Whom it calls: `gate`, `resident`.
+//! Who calls it: a file system's transactions. Whom it calls: `gate`, `resident`.
 //!
 //! A transaction is a reservation (F5): the most pages that it may hold are wired from the gate's count when the transaction's owner
-//! is made, once for the life of a mount. So operations never wait for a commit inside the gate, and a commit
-//! never waits for memory. Which operations fit is the owner's to say, before they begin ([`HeldPages::room`]).
+//! is made, once for the life of a mount. So a commit never waits for memory, and may run inside the gate: it waits for the device
+//! alone. Which operations fit is the owner's to say ([`HeldPages::room`]); one that does not is taken back
+//! ([`HeldPages::abandon_behind`]) and done again when the pages have been let go.
 //!
 //! HE-1. A held page is not evicted and not written to its place by anybody but its owner.
 //! HE-2. Pages are held in the order in which they were first changed.

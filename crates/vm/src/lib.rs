@@ -7,8 +7,8 @@
 //! into tables and frames (all `unsafe` of the kernel) · `page` is one page's state · `page_table` finds pages
 //! without a lock · `page_queue` and `policy` order them for eviction · `object` groups them · `resident` is the state
 //! under the one lock · `gate` gives reservations · `hit` copies what is there without one, announced in `copying` ·
-//! `fault` brings pages in · `modify` changes them, `dirty` and `held` are what becomes of changed ones (for writing:
-//! nothing above uses them yet) · `pagedaemon` gives memory back · `wired` and `pool` are memory that is not pages ·
+//! `fault` brings pages in · `modify` changes them, `dirty` (content) and `held` (metadata, by a transaction) are what
+//! becomes of changed ones · `pagedaemon` gives memory back · `wired` and `pool` are memory that is not pages ·
 //! `device_object` is a disk as an object · `trace` tells what happens.
 //!
 //! The invariants F1 to F6 are those of ARCHITECTURE.md; each module names those it upholds.

@@ -1,6 +1,6 @@
-//! ext2, ext3 and ext4: reading them, and making new ones ([`mkfs`]).
+//! ext2, ext3 and ext4: reading and writing them, and making new ones ([`mkfs`]).
 //!
-//! Who calls it: `vfs` through [`rumpcap_vfs::FileSystem`]; the kernel's API to mount and for [`Info`]. Whom it
+//! Who calls it: `vfs` through [`rumpcap_vfs::FileSystem`] and [`rumpcap_vfs::Change`]; the kernel's API to mount and for [`Info`]. Whom it
 //! calls: `vm` for the pages of its device.
 //!
 //! Reading order: `layout` (bytes) → `super_block` → `group` → `inode` → `map` (`extent`, `block_map`) → `dir`
@@ -8,8 +8,8 @@
 //! operation is whole or not there) → `inode_edit` → `alloc` → `map_change` → `dir_change` → `xattr` → `content`, `namespace`,
 //! `attributes`, `orphan` → `vnops_change` → `mount_write`. `journal` recovers a log and writes one; `mkfs` makes file systems.
 //!
-//! Memory: [`Ext4`] is a few hundred bytes, fixed at mount. All metadata are pages of the device's object; an operation
-//! pins at most [`MAX_PINS`] of them.
+//! Memory: [`Ext4`] is a few hundred bytes, fixed at mount; one that is written wires less than half of the frames besides
+//! (`transaction`). All metadata are pages of the device's object; an operation pins at most [`MAX_PINS`] of them.
 #![forbid(unsafe_code)]
 // A module's header names the files that it is made of, which are private: its readers have the source at hand.
 #![allow(rustdoc::private_intra_doc_links)]

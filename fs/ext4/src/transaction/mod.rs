@@ -68,8 +68,8 @@ pub(crate) struct Sizes {
 }
 
 impl Sizes {
-    /// Under a limit of `frames`: less than half in all, a third of it for the transaction. An operation in an empty transaction
-    /// changes at most 20 pages: two directories with a split of their leaf and one index block each (6), their inodes and that which
+    /// Under a limit of `frames`: less than half of them in all, a third for the transaction. Of what is counted here an operation
+    /// changes at most 19 pages, and one that changes more than there are is refused whole: two directories with a split of their leaf and one index block each (6), their inodes and that which
     /// moves or goes (4), allocation of three blocks (bitmap and descriptor each: 6), the super block, `..`, an orphan before (3).
     pub fn of(frames: u32) -> Sizes {
         let small = (frames / 128).clamp(1, 8);
