@@ -162,6 +162,38 @@ fn a_full_transaction_is_committed_and_a_mount_that_ends_badly_is_recovered() {
     }
 }
 
+/// A block that an operation had changed, in a page that was held before, and that was taken back with it, was written with the transaction all
+/// the same: as it had been, over content that it was used for meanwhile.
+#[test]
+fn what_was_taken_back_is_not_written() {
+    for kind in KINDS {
+        let Some(world) = World::make(kind) else { return };
+        let (vm, fs) = mount(&world.path());
+        if fs.sb.block_size as usize == rumpcap_vm::PAGE_SIZE {
+            continue;
+        }
+        let r = vm.reserve(MAX_PINS);
+        // Two blocks of one page that nobody uses.
+        let metadata = fs.sb.blocks_count / 4 * 4 - 4;
+        let (content, at) = (metadata + 1, (metadata + 1) << fs.sb.block_log);
+        fs.change(&r, NOW, |h| h.create_block(metadata, |bytes| bytes.fill(1))).unwrap();
+        let refused = fs.change(&r, NOW, |h| {
+            h.create_block(content, |bytes| bytes.fill(2))?;
+            Err::<(), _>(Error::Exists)
+        });
+        assert_eq!(refused, Err(Error::Exists));
+        let stored = vec![3; fs.sb.block_size as usize];
+        fs.device.device().write_at(at, &mut [std::io::IoSlice::new(&stored)]).unwrap();
+        fs.unmount(&r, NOW).unwrap();
+        let mut found = vec![0; stored.len()];
+        fs.device.device().read_at(at, &mut [std::io::IoSliceMut::new(&mut found)]).unwrap();
+        assert!(found == stored, "{kind:?}: content was overwritten");
+        drop(r);
+        drop(fs);
+        world.check();
+    }
+}
+
 /// The smallest journal that mke2fs makes takes fewer blocks than a large memory would hold pages of four blocks each.
 #[test]
 fn a_small_journal_bounds_the_transaction() {
