@@ -6,6 +6,8 @@
 //! What is there must be a *state*: names, attributes and sizes as they were after one operation, none before the last sync that was
 //! acknowledged (an operation that works in steps may be on its way). Content may be newer than that, sector by sector, as it is
 //! written in place: each byte is what it was after that operation or one behind it. So nothing of what the device held before can be there.
+//! With `data=journal` content is of that state, or of the operation on its way. With `data=writeback` it may be anything, but for what a sync
+//! has acknowledged and no operation has changed since.
 
 use super::apply::Expected;
 use super::compare::{Compared, compare, inode_differences};
@@ -20,6 +22,8 @@ use std::sync::Arc;
 
 const SECTOR: usize = 512;
 const PAGE: u64 = 4096;
+/// The smallest block.
+const BLOCK: usize = 1024;
 
 /// What a power cut leaves of writes that were not flushed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -217,7 +221,7 @@ impl Tape {
         }
         let mut reasons = Vec::new();
         for state in from..=to {
-            let why = self.is_state(mount, &found, state, to);
+            let why = self.is_state(mount, &found, from, state, to);
             match why {
                 Ok(()) => return Ok(state),
                 Err(why) => reasons.push(format!("state {state}: {why}")),
@@ -227,7 +231,14 @@ impl Tape {
         Err(format!("no state of {from} to {to}: {}\n{last}", reasons.first().map_or("", String::as_str)))
     }
 
-    fn is_state(&self, mount: &Mount, found: &Description, state: usize, to: usize) -> Result<(), String> {
+    fn is_state(
+        &self,
+        mount: &Mount,
+        found: &Description,
+        from: usize,
+        state: usize,
+        to: usize,
+    ) -> Result<(), String> {
         let model = &self.states[state];
         if let Some(difference) = compare(model, found, Compared::AllButContent) {
             // An operation that works in steps has changed the attributes of one file.
@@ -240,8 +251,11 @@ impl Tape {
             if model.get(id).content().is_some() {
                 let entry = &found.entries[path.trim_start_matches('/').as_bytes()];
                 self.check_size(id, entry.size, state).map_err(|why| format!("{path}: {why}"))?;
-                self.check_content(mount, entry.ino, id, state, to)
-                    .map_err(|why| format!("{path}: {why}"))?;
+                let checked = match self.data {
+                    DataMode::Writeback => self.check_kept(mount, entry.ino, id, from, to),
+                    _ => self.check_content(mount, entry.ino, id, state, to),
+                };
+                checked.map_err(|why| format!("{path}: {why}"))?;
             }
         }
         Ok(())
@@ -319,6 +333,33 @@ impl Tape {
                     number * PAGE + at as u64,
                     &bytes[at..end],
                     (at..end).map(|at| at_state(contents[0], at)).collect::<Vec<_>>()
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// What of a file was there at the sync, state `from`, and is the same in all states since, is there. Where the file had nothing then, a
+    /// block may have come since, with anything in it.
+    fn check_kept(&self, mount: &Mount, ino: u64, id: InodeId, from: usize, to: usize) -> Result<(), String> {
+        let inodes = self.states[from..=to].iter().filter_map(|state| state.find(id));
+        let contents: Vec<&super::Sparse> = inodes.filter_map(|inode| inode.content()).collect();
+        let Some(then) = self.states[from].find(id).and_then(|inode| inode.content()) else { return Ok(()) };
+        let kept_bytes = contents.iter().map(|content| content.len()).min().unwrap_or(0);
+        let file = mount.open_ino(ino).map_err(|error| error.to_string())?;
+        let mut bytes = [0; PAGE as usize];
+        for number in then.numbers().take_while(|number| number * PAGE < kept_bytes) {
+            let n = file.read_at(&mut bytes, number * PAGE).map_err(|error| error.to_string())?;
+            let n = n.min((kept_bytes - number * PAGE) as usize);
+            let byte = |content: &super::Sparse, at: usize| content.page(number).map_or(0, |page| page[at]);
+            let had =
+                |at: usize| (at / BLOCK * BLOCK..(at / BLOCK + 1) * BLOCK).any(|at| byte(then, at) != 0);
+            let is_kept = |at: &usize| contents.iter().all(|content| byte(content, *at) == byte(then, *at));
+            let lost = (0..n).filter(is_kept).find(|at| bytes[*at] != byte(then, *at) && had(*at));
+            if let Some(at) = lost {
+                let at_byte = number * PAGE + at as u64;
+                return Err(format!(
+                    "byte {at_byte} of {kept_bytes} was synced in state {from}, and is lost"
                 ));
             }
         }
