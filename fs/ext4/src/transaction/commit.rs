@@ -2,8 +2,8 @@
 //!
 //! Who calls it: `mod` for room, `vnops_change` for sync, `mount_write` at the end.
 //!
-//! CO-1. Content that is dirty is written before the commit of what refers to it (ordered mode), so that no power cut shows what was in
-//! the blocks before. CO-2. Without a journal, blocks that were created are written and flushed before those that refer to them.
+//! CO-1. Content that is dirty in blocks that are new, or behind the end that a file had, is written before the commit of what refers to
+//! it (ordered mode), so that no power cut shows what was in the blocks before. What overwrites is written in its own time. CO-2. Without a journal, blocks that were created are written and flushed before those that refer to them.
 
 use super::{KEPT_FOR_COMMIT, MAX_HELD, Transaction, Writer};
 use crate::Ext4;
@@ -42,10 +42,10 @@ impl Ext4 {
     pub(crate) fn sync_now(&self, r: &Reservation<'_>, now: Timestamp) -> Result<()> {
         let writer = self.writer()?;
         let mut tx = writer.tx.lock();
-        self.clean_content(writer, &mut tx);
+        self.device.vm().write_back(Dirty::For(writer.dirty));
         tx.stopped.map_or(Ok(()), Err)?;
         self.sync_transaction(r, writer, &mut tx, now)?;
-        tx.data_error.take().map_or(Ok(()), Err)
+        self.device.vm().loss_on(writer.dirty)
     }
 
     /// Forgets freed blocks that have become usable meanwhile.
@@ -54,13 +54,6 @@ impl Ext4 {
             && journal.is_durable(tid)
         {
             tx.freed.forget_committed();
-        }
-    }
-
-    /// Writes all content that is dirty; keeps the error.
-    fn clean_content(&self, writer: &Writer, tx: &mut Transaction) {
-        if let Err(error) = self.device.vm().clean(Dirty::For(writer.dirty), writer.dirty) {
-            tx.data_error.get_or_insert(error);
         }
     }
 
@@ -76,13 +69,14 @@ impl Ext4 {
             return Ok(());
         }
         if writer.data != DataMode::Writeback {
-            self.clean_content(writer, tx);
+            self.device.vm().write_back(Dirty::Due(writer.dirty));
         }
         let committed = self.store_counts(r, tx, now).and_then(|()| self.write_transaction(writer, tx, now));
         tx.or_stop(committed)?;
         tx.held.release();
         (tx.revoked.len, tx.revoked.sealed) = (0, 0);
         tx.since = None;
+        writer.last_change.begin_next();
         Ok(())
     }
 
@@ -101,6 +95,7 @@ impl Ext4 {
         };
         tx.or_stop(synced)?;
         tx.freed.forget_all();
+        writer.last_change.note_durable(writer.last_change.running().saturating_sub(1));
         Ok(())
     }
 
@@ -140,6 +135,7 @@ impl Ext4 {
         };
         drop(pages);
         tx.freed.committed(tid);
+        tx.committed = tid;
         Ok(())
     }
 

@@ -5,7 +5,7 @@
 //!
 //! By file: `handle` one operation, the only way to change metadata · `undo` and `freed` what it needs to be taken back, and what it
 //! freed · `commit` to the log, or to the blocks' places without one · `error` what the
-//! super block is told.
+//! super block is told · `last_change` and `sync_file` one file made durable.
 //!
 //! TX-1. An operation is whole or not there: it fails, and the transaction is as before (`Ext4::take_back`); or it is done,
 //! and is committed with all operations before it.
@@ -22,6 +22,8 @@ mod commit;
 mod error;
 mod freed;
 mod handle;
+mod last_change;
+mod sync_file;
 #[cfg(test)]
 mod tests;
 mod undo;
@@ -29,10 +31,12 @@ mod undo;
 use crate::Ext4;
 use crate::SuperBlock;
 use crate::alloc::Hints;
+use crate::journal::format::Tid;
 use crate::journal::write::JournaledDevice;
 use crate::journaled_content::JournaledContent;
 use freed::FreedBlocks;
 pub(crate) use handle::Handle;
+use last_change::LastChange;
 use rumpcap_host::sync::{Mutex, MutexGuard};
 use rumpcap_host::{Error, Result};
 use rumpcap_vfs::{DataMode, Timestamp};
@@ -145,8 +149,8 @@ pub(crate) struct Transaction {
     is_full: bool,
     /// When the first operation of the transaction was done.
     since: Option<Timestamp>,
-    /// The first error of writing content that nobody was told of.
-    data_error: Option<Error>,
+    /// The journal's transaction that the last commit went into.
+    committed: Option<Tid>,
     /// What stopped writing (TX-4).
     stopped: Option<Error>,
 }
@@ -164,6 +168,7 @@ pub(crate) struct Below {
 /// What a writable mount has besides one that is read.
 pub(crate) struct Writer {
     tx: Mutex<Transaction>,
+    last_change: LastChange,
     pub(crate) journal: Option<Arc<JournaledDevice<WiredRun>>>,
     pub(crate) dirty: DirtyDevice,
     pub(crate) data: DataMode,
@@ -199,12 +204,13 @@ impl Writer {
             operation: 0,
             is_full: false,
             since: None,
-            data_error: None,
+            committed: None,
             stopped: None,
         };
         let Below { journal, in_journal, writeback } = below;
         let dirty = vm.add_dirty_device(&writeback)?;
-        Ok(Writer { tx: Mutex::new(tx), journal, dirty, data, in_journal, _writeback: writeback })
+        let (tx, last_change) = (Mutex::new(tx), LastChange::new());
+        Ok(Writer { tx, last_change, journal, dirty, data, in_journal, _writeback: writeback })
     }
 }
 

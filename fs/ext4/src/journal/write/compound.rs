@@ -179,7 +179,7 @@ impl<M: Memory> Writer<M> {
     }
 
     /// Closes the compound, if one is open, with its commit block; one of an empty commit has nothing else.
-    fn record(&mut self, map: &RwLock<LogMap<M>>, now: Timestamp) -> Result<()> {
+    pub(super) fn record(&mut self, map: &RwLock<LogMap<M>>, now: Timestamp) -> Result<()> {
         self.check_running()?;
         if self.since.is_none() {
             return Ok(());

@@ -9,7 +9,9 @@ use super::compound::LoggedBlock;
 use super::log_map::{LogMap, Logged};
 use super::writer::{Form, Tail, Writer};
 use core::ops::DerefMut;
+use core::sync::atomic::Ordering::SeqCst;
 use rumpcap_block::{BlockDevice, ReadCursor};
+use rumpcap_host::sync::atomic::AtomicU64;
 use rumpcap_host::sync::{Mutex, RwLock};
 use rumpcap_host::{Error, Result};
 use rumpcap_vfs::Timestamp;
@@ -30,6 +32,8 @@ pub struct JournaledDevice<M: Memory> {
     block_size: u64,
     map: RwLock<LogMap<M>>,
     writer: Mutex<Writer<M>>,
+    /// Flushes that have begun: see [`JournaledDevice::make_durable`].
+    flushes_begun: Arc<AtomicU64>,
 }
 
 /// How full the journal is.
@@ -66,7 +70,9 @@ impl<M: Memory> JournaledDevice<M> {
         MountState::read(&*base)?;
         let (writer, map) = Writer::open(Arc::clone(&base), runs, geometry, form, memory, mark)?;
         let block_size = u64::from(geometry.block_size_bytes);
-        Ok(JournaledDevice { base, block_size, map: RwLock::new(map), writer: Mutex::new(writer) })
+        let flushes_begun = Arc::clone(&writer.flushes_begun);
+        let (map, writer) = (RwLock::new(map), Mutex::new(writer));
+        Ok(JournaledDevice { base, block_size, map, writer, flushes_begun })
     }
 
     /// Commits: `blocks`, each once, have new content, and the blocks `revoked`, none of them among the first, are
@@ -107,6 +113,27 @@ impl<M: Memory> JournaledDevice<M> {
     /// The error that aborted the journal.
     pub fn sync(&self, now: Timestamp) -> Result<()> {
         self.writer.lock().sync(&self.map, now)
+    }
+
+    /// Makes the transaction `tid`, if one is given, and all data that was written before the call durable. Who waits meanwhile for the
+    /// same has nothing left to do.
+    ///
+    /// # Errors
+    /// The error that aborted the journal.
+    pub fn make_durable(&self, tid: Option<Tid>, now: Timestamp) -> Result<()> {
+        let begun_before = self.flushes_begun.load(SeqCst);
+        let mut writer = self.writer.lock();
+        writer.check_running()?;
+        if tid.is_some_and(|tid| !writer.recorded.is_at_least(tid)) {
+            writer.record(&self.map, now)?;
+        }
+        let is_durable = tid.is_none_or(|tid| writer.durable.is_at_least(tid));
+        // Flushes are numbered as they begin; one that did behind the call, and has ended, has taken the data along.
+        if is_durable && writer.flushed > begun_before {
+            return Ok(());
+        }
+        let flushed = writer.flush();
+        writer.or_abort(flushed)
     }
 
     /// Makes all commits durable and brings all blocks home.

@@ -12,7 +12,9 @@ use super::device::Memory;
 use super::encode::{Codec, Descriptor};
 use super::log_map::LogMap;
 use super::placement::Placement;
+use core::sync::atomic::Ordering::SeqCst;
 use rumpcap_block::BlockDevice;
+use rumpcap_host::sync::atomic::AtomicU64;
 use rumpcap_host::{Error, Result};
 use rumpcap_vfs::Timestamp;
 use std::io::IoSlice;
@@ -91,6 +93,10 @@ pub(super) struct Writer<M> {
     /// Byte of the device of the journal's super block.
     super_block_at: u64,
     pub(super) checkpoints: u64,
+    /// Flushes that have begun, for who does not have the lock.
+    pub(super) flushes_begun: Arc<AtomicU64>,
+    /// The number of the last that was done.
+    pub(super) flushed: u64,
 }
 
 impl<M: Memory> Writer<M> {
@@ -140,6 +146,8 @@ impl<M: Memory> Writer<M> {
             super_block,
             super_block_at: at.saturating_mul(u64::from(geometry.block_size_bytes)),
             checkpoints: 0,
+            flushes_begun: Arc::default(),
+            flushed: 0,
         };
         writer.begin(mark)?;
         Ok((writer, map))
@@ -175,7 +183,9 @@ impl<M: Memory> Writer<M> {
 
     /// Makes durable all that was written, and takes note of what that means.
     pub(super) fn flush(&mut self) -> Result<()> {
+        let number = self.flushes_begun.fetch_add(1, SeqCst).saturating_add(1);
         self.base.flush()?;
+        self.flushed = number;
         self.durable = self.recorded;
         self.placement.reclaim();
         Ok(())
