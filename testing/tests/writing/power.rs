@@ -89,7 +89,7 @@ fn by_e2fsck(tape: &Tape, bytes: &[u8], cut: &Cut<'_>, path: &Path) -> Result<us
     fsck(path)?;
     let device = MemoryDevice::from_bytes(&std::fs::read(path).expect("an image"));
     let mount = mount(Arc::new(device), &MountOptions::default())?;
-    tape.find_state(&mount, cut.from, cut.to)
+    tape.find_state(&mount, cut)
 }
 
 /// Our recovery: as a reader sees it through an overlay, and as a writer leaves it behind.
@@ -102,7 +102,7 @@ fn by_ourselves(
 ) -> Result<usize, String> {
     let device = Arc::new(MemoryDevice::from_bytes(bytes));
     let reader = mount(device.clone(), &MountOptions::default())?;
-    let read = tape.find_state(&reader, cut.from, cut.to).map_err(|why| format!("read only: {why}"))?;
+    let read = tape.find_state(&reader, cut).map_err(|why| format!("read only: {why}"))?;
     drop(reader);
     let time =
         first_model().get(0).mtime.unwrap_or(rumpcap::Timestamp { seconds: 1_750_000_000, nanoseconds: 0 });
@@ -110,7 +110,7 @@ fn by_ourselves(
     if !writer.is_writable() {
         return Err(format!("not writable: {:?}", writer.read_only_reason()));
     }
-    let state = tape.find_state(&writer, cut.from, cut.to)?;
+    let state = tape.find_state(&writer, cut)?;
     writer.unmount().map_err(|error| format!("unmounting: {error}"))?;
     if is_checked {
         std::fs::write(path, device.to_bytes()).expect("an image");
@@ -129,7 +129,7 @@ fn by_repair(tape: &Tape, bytes: &[u8], cut: &Cut<'_>, path: &Path) -> Result<us
     fsck(path)?;
     let device = MemoryDevice::from_bytes(&std::fs::read(path).expect("an image"));
     let mount = mount(Arc::new(device), &MountOptions::default())?;
-    tape.check_untouched(&mount, cut.from, cut.to).map(|()| cut.from)
+    tape.check_untouched(&mount, cut).map(|()| cut.from)
 }
 
 /// The kernel's recovery, in its turn.
@@ -139,7 +139,7 @@ fn by_kernel(tape: &Tape, bytes: &[u8], cut: &Cut<'_>, path: &Path) -> Result<us
     fsck(path)?;
     let device = MemoryDevice::from_bytes(&std::fs::read(path).expect("an image"));
     let mount = mount(Arc::new(device), &MountOptions::default())?;
-    tape.find_state(&mount, cut.from, cut.to)
+    tape.find_state(&mount, cut)
 }
 
 #[derive(Default, Debug)]
