@@ -5,9 +5,10 @@
 //! CO-1. Content that is dirty in blocks that are new, or behind the end that a file had, is written before the commit of what refers to
 //! it (ordered mode), so that no power cut shows what was in the blocks before. What overwrites is written in its own time. CO-2. Without a journal, blocks that were created are written and flushed before those that refer to them.
 
+use super::error::Damage;
 use super::{KEPT_FOR_COMMIT, MAX_HELD, Transaction, Writer};
 use crate::Ext4;
-use crate::journal::write::{INTERVAL_SECONDS, LoggedBlock};
+use crate::journal::write::LoggedBlock;
 use crate::layout::{RawSuperBlock, SUPER_BLOCK_BYTES, SUPER_BLOCK_OFFSET};
 use crate::super_block::seal_super_block;
 use arrayvec::ArrayVec;
@@ -27,8 +28,8 @@ impl Ext4 {
         let writer = self.writer()?;
         let mut tx = writer.tx.lock();
         tx.stopped.map_or(Ok(()), Err)?;
-        let age = tx.since.map_or(0, |since| now.seconds.saturating_sub(since.seconds));
-        if when == Commit::Now || age >= INTERVAL_SECONDS {
+        let is_due = tx.since.is_some_and(|since| since.elapsed_ns() >= writer.interval_ns);
+        if when == Commit::Now || is_due {
             self.commit_transaction(r, writer, &mut tx, now)?;
         }
         let due = writer.journal.as_ref().map_or(Ok(()), |journal| journal.record_if_due(now));
@@ -43,6 +44,12 @@ impl Ext4 {
         let writer = self.writer()?;
         let mut tx = writer.tx.lock();
         self.device.vm().write_back(Dirty::For(writer.dirty));
+        if tx.damage.is_some() {
+            // Content that was dirty then is all that is left to be flushed.
+            self.device.device().flush()?;
+            let lost = self.device.vm().loss_on(writer.dirty);
+            return tx.damage.as_mut().map_or(Ok(()), Damage::tell).and(lost);
+        }
         tx.stopped.map_or(Ok(()), Err)?;
         self.sync_transaction(r, writer, &mut tx, now)?;
         self.device.vm().loss_on(writer.dirty)

@@ -28,15 +28,16 @@ mod sync_file;
 mod tests;
 mod undo;
 
-use crate::Ext4;
-use crate::SuperBlock;
 use crate::alloc::Hints;
 use crate::journal::format::Tid;
 use crate::journal::write::JournaledDevice;
 use crate::journaled_content::JournaledContent;
+use crate::{Ext4, Options, SuperBlock};
+use error::Damage;
 use freed::FreedBlocks;
 pub(crate) use handle::Handle;
 use last_change::LastChange;
+use rumpcap_host::clock::{self, Moment};
 use rumpcap_host::sync::{Mutex, MutexGuard};
 use rumpcap_host::{Error, Result};
 use rumpcap_vfs::{DataMode, Timestamp};
@@ -148,11 +149,13 @@ pub(crate) struct Transaction {
     /// The operation found no room, or could not save what it needs to be taken back.
     is_full: bool,
     /// When the first operation of the transaction was done.
-    since: Option<Timestamp>,
+    since: Option<Moment>,
     /// The journal's transaction that the last commit went into.
     committed: Option<Tid>,
     /// What stopped writing (TX-4).
     stopped: Option<Error>,
+    /// What was damaged, if that stopped it: all that was done before is durable.
+    damage: Option<Damage>,
 }
 
 /// What transactions and content go to.
@@ -169,6 +172,8 @@ pub(crate) struct Below {
 pub(crate) struct Writer {
     tx: Mutex<Transaction>,
     last_change: LastChange,
+    /// The age at which a transaction is committed.
+    interval_ns: u64,
     pub(crate) journal: Option<Arc<JournaledDevice<WiredRun>>>,
     pub(crate) dirty: DirtyDevice,
     pub(crate) data: DataMode,
@@ -189,7 +194,7 @@ impl Writer {
         sizes: &Sizes,
         counts: Counts,
         below: Below,
-        data: DataMode,
+        options: &Options,
     ) -> Result<Writer> {
         let wired = |frames| WiredRun::buffer(vm, frames, "a transaction");
         let state = State { counts, hints: Hints::default() };
@@ -206,11 +211,17 @@ impl Writer {
             since: None,
             committed: None,
             stopped: None,
+            damage: None,
         };
         let Below { journal, in_journal, writeback } = below;
         let dirty = vm.add_dirty_device(&writeback)?;
         let (tx, last_change) = (Mutex::new(tx), LastChange::new());
-        Ok(Writer { tx, last_change, journal, dirty, data, in_journal, _writeback: writeback })
+        let interval_ns = options.commit_interval_ns();
+        if let Some(journal) = &journal {
+            journal.set_interval_ns(interval_ns);
+        }
+        let data = options.data;
+        Ok(Writer { tx, last_change, interval_ns, journal, dirty, data, in_journal, _writeback: writeback })
     }
 }
 
@@ -247,7 +258,7 @@ impl Ext4 {
             tx.begin();
             match operate(&mut Handle { fs: self, r, now, tx: &mut tx }) {
                 Ok(value) => {
-                    tx.done(now);
+                    tx.done();
                     return Ok(value);
                 }
                 Err(why) => error = why,
@@ -326,12 +337,12 @@ impl Transaction {
         self.revoked.sealed = self.revoked.len;
     }
 
-    fn done(&mut self, now: Timestamp) {
+    fn done(&mut self) {
         self.undo.clear();
         self.freed.seal();
         self.revoked.sealed = self.revoked.len;
         if self.held.len() > 0 {
-            self.since.get_or_insert(now);
+            self.since.get_or_insert_with(clock::now);
         }
     }
 }

@@ -40,6 +40,9 @@ impl Ext4 {
     ) -> Result<Committed> {
         let writer = self.writer()?;
         let mut tx = writer.tx.lock();
+        if tx.damage.is_some() {
+            return Ok(Committed::default());
+        }
         tx.stopped.map_or(Ok(()), Err)?;
         let last = &writer.last_change;
         if last.transaction(ino, what) == last.running() {
