@@ -3,6 +3,8 @@
 //!
 //! Who calls it: `mount` (opening and closing), `tree` (names that go).
 //!
+//! An inode that is changed in steps is marked too (`resize`): who would write it waits until that is done.
+//!
 //! OP-1. An inode is in the table as long as a handle of it is open. OP-2. An inode without names and with handles is marked; who closes
 //! the last one deletes it, alone in the mount, so nobody opens it meanwhile.
 //!
@@ -11,7 +13,7 @@
 
 use crate::cache::{Cache, Entry};
 use crate::node::InodeNo;
-use rumpcap_host::sync::{Arc, Mutex};
+use rumpcap_host::sync::{Arc, Condvar, Mutex};
 use rumpcap_host::{Error, Result};
 use rumpcap_vm::{ItemNo, Reclaim, Vm};
 
@@ -25,6 +27,8 @@ struct Open {
     handles: u32,
     /// It has no names (OP-2).
     is_nameless: bool,
+    /// It is changed in steps, and between two of them.
+    is_changing: bool,
 }
 
 impl Entry for Open {
@@ -39,6 +43,7 @@ impl Entry for Open {
 pub(crate) struct OpenTable {
     vm: Arc<Vm>,
     cache: Mutex<Cache<Open>>,
+    changed: Condvar,
 }
 
 /// What closing a handle did.
@@ -62,7 +67,11 @@ impl OpenTable {
     /// An empty table. Allocates: at mount only.
     pub(crate) fn new(vm: &Arc<Vm>) -> Arc<OpenTable> {
         let most = Cache::<Open>::entries_in(vm.plan().limit_bytes / SHARE);
-        let table = Arc::new(OpenTable { vm: vm.clone(), cache: Mutex::new(Cache::new(most)) });
+        let table = Arc::new(OpenTable {
+            vm: vm.clone(),
+            cache: Mutex::new(Cache::new(most)),
+            changed: Condvar::new(),
+        });
         vm.register_reclaim(Arc::downgrade(&(table.clone() as _)));
         table
     }
@@ -77,7 +86,7 @@ impl OpenTable {
             cache.get_mut(item).handles += 1;
             return Ok(());
         }
-        let open = Open { ino, handles: 1, is_nameless: false };
+        let open = Open { ino, handles: 1, is_nameless: false, is_changing: false };
         let full = Error::NoMemory { what: Open::WHAT, need: 1, have: 0 };
         cache.insert(&self.vm, hash(ino), open, |_| ()).map(|_| ()).ok_or(full)
     }
@@ -121,6 +130,29 @@ impl OpenTable {
         let Some(item) = find(&mut cache, ino) else { return false };
         cache.get_mut(item).is_nameless = is_nameless;
         true
+    }
+
+    /// Notes whether an inode, of which the caller has a handle, is changed in steps.
+    pub(crate) fn set_changing(&self, ino: InodeNo, is_changing: bool) {
+        let mut cache = self.cache.lock();
+        if let Some(item) = find(&mut cache, ino) {
+            cache.get_mut(item).is_changing = is_changing;
+        }
+        self.changed.notify_all();
+    }
+
+    /// Whether an inode is changed in steps.
+    pub(crate) fn is_changing(&self, ino: InodeNo) -> bool {
+        let mut cache = self.cache.lock();
+        find(&mut cache, ino).is_some_and(|item| cache.get(item).is_changing)
+    }
+
+    /// Waits until an inode is not changed in steps. The caller holds nothing.
+    pub(crate) fn wait_until_changed(&self, ino: InodeNo) {
+        let mut cache = self.cache.lock();
+        while find(&mut cache, ino).is_some_and(|item| cache.get(item).is_changing) {
+            cache = self.changed.wait(cache);
+        }
     }
 }
 

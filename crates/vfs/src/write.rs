@@ -85,7 +85,7 @@ impl Mount {
 
     /// Writes a beginning of the piece, in one change; gives its length.
     fn write_piece(&self, piece: Piece<'_>) -> Result<usize> {
-        let change = self.change()?;
+        let change = self.change_file(piece.ino)?;
         let node = self.node(&change, piece.ino)?;
         require_regular(&node)?;
         let _aging = self.aging(piece.ino);

@@ -20,7 +20,7 @@ mod remove;
 mod rename;
 
 pub(crate) use create::{create, create_nameless};
-pub(crate) use delete::delete;
+pub(crate) use delete::delete_step;
 pub(crate) use link::link;
 pub(crate) use remove::remove;
 pub(crate) use rename::rename;
