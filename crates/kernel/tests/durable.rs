@@ -16,7 +16,7 @@ fn image(arguments: &[&str]) -> Option<Vec<u8>> {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("image");
     let mut command = Command::new("mke2fs");
-    let made = command.args(arguments).arg("-q").arg(&path).arg("64M").env("PATH", PATH).status();
+    let made = command.args(arguments).arg("-q").arg(&path).arg("16M").env("PATH", PATH).status();
     let Ok(status) = made else {
         skip("mke2fs is not installed");
         return None;
@@ -82,9 +82,9 @@ fn fsync_makes_one_file_durable_and_leaves_others_dirty() {
         let device = Arc::new(MemoryDevice::from_bytes(&image));
         let mount = mount(device.clone(), 2 << 20);
         let big = mount.create("/big", &Owner::default()).unwrap();
-        (0..64).for_each(|page| drop(big.write_at(&[1; PAGE], page * PAGE as u64).unwrap()));
+        (0..64).for_each(|page| _ = big.write_at(&[1; PAGE], page * PAGE as u64).unwrap());
         mount.sync().unwrap();
-        (0..64).for_each(|page| drop(big.write_at(&[2; PAGE], page * PAGE as u64).unwrap()));
+        (0..64).for_each(|page| _ = big.write_at(&[2; PAGE], page * PAGE as u64).unwrap());
         mount.create_dir("/dir", &Owner::with_mode(0o755)).unwrap();
         let small = mount.create("/dir/new", &Owner::default()).unwrap();
         small.write_at(b"content", 0).unwrap();
@@ -160,9 +160,9 @@ fn a_large_overwrite_that_fails_loses_nothing_older() {
     let faults = Arc::new(FaultInjector::new(memory));
     let mount = mount(faults.clone(), 2 << 20);
     let file = mount.create("/a", &Owner::default()).unwrap();
-    (0..8).for_each(|page| drop(file.write_at(&[1; PAGE], page * PAGE as u64).unwrap()));
+    (0..8).for_each(|page| _ = file.write_at(&[1; PAGE], page * PAGE as u64).unwrap());
     mount.sync().unwrap();
-    (0..8).for_each(|page| drop(file.write_at(&[2; PAGE], page * PAGE as u64).unwrap()));
+    (0..8).for_each(|page| _ = file.write_at(&[2; PAGE], page * PAGE as u64).unwrap());
     // The eight pages are one request, and the overwrite is the next.
     fail_write(&faults, 2);
     assert!(file.write_at(&[3; 8 * PAGE], 0).is_err());
@@ -208,7 +208,7 @@ fn others_get_in_while_a_large_file_goes() {
     let other = mount.create("/other", &Owner::default()).unwrap();
     for end in ["cut", "punched", "deleted"] {
         let file = mount.create("/large", &Owner::default()).unwrap();
-        (0..6000u64).for_each(|piece| drop(file.write_at(&[1; 1024], piece * 2048).unwrap()));
+        (0..6000u64).for_each(|piece| _ = file.write_at(&[1; 1024], piece * 2048).unwrap());
         mount.sync().unwrap();
         let (is_over, admitted) = (AtomicBool::new(false), AtomicU32::new(0));
         std::thread::scope(|scope| {
@@ -255,7 +255,7 @@ fn damage_that_stops_writing_is_told_once() {
         {
             let mount = mount(device.clone(), 512 << 10);
             mount.create_dir("/dir", &Owner::with_mode(0o755)).unwrap();
-            (0..40).for_each(|n| drop(mount.create(format!("/dir/{n}"), &Owner::default()).unwrap()));
+            (0..40).for_each(|n| _ = mount.create(format!("/dir/{n}"), &Owner::default()).unwrap());
             mount.unmount().unwrap();
         }
         let mut bytes = device.to_bytes();

@@ -100,9 +100,9 @@ impl Placement {
         u32::try_from(whole.saturating_mul(tags).saturating_add(rest)).unwrap_or(u32::MAX)
     }
 
-    /// Whether half of the ring is not free.
+    /// Whether half of the ring is live.
     pub(super) fn is_half_full(&self) -> bool {
-        self.free() < self.len / 2
+        self.live > self.len / 2
     }
 
     /// Blocks from the tail to `block`.
