@@ -10,7 +10,7 @@
 #![deny(clippy::indexing_slicing)]
 
 use super::budget::Budget;
-use super::{Fill, Mapped};
+use super::{Fill, Mapped, Was};
 use crate::Ext4;
 use crate::alloc::Use;
 use crate::inode_edit::Inode;
@@ -179,7 +179,7 @@ impl Handle<'_> {
             Kept::Block(block, at) => look(self.numbers(block)?.get(at..).unwrap_or_default(), most),
         };
         if first != 0 {
-            return Ok(Mapped { first: u64::from(first), count, is_new: false });
+            return Ok(Mapped { first: u64::from(first), count, was: Was::Written });
         }
         if fill == Fill::Unwritten {
             return Err(Error::Unsupported { what: "space that is not written, in a file without extents" });
@@ -187,7 +187,7 @@ impl Handle<'_> {
         let goal = self.goal_of_numbered(inode, kept)?;
         let (first, count) = self.allocate_numbered(inode, goal, count)?;
         self.store_numbers(inode, kept, first, count as usize)?;
-        Ok(Mapped { first: u64::from(first), count, is_new: true })
+        Ok(Mapped { first: u64::from(first), count, was: Was::Hole })
     }
 
     /// Behind the last block before in the same place of numbers, else behind that place's own block, else where the inode's content begins.

@@ -36,6 +36,8 @@ pub(crate) const KINDS: &[(&str, &str)] = &[
     ("-t ext4 -b 1024 -O sparse_super2,^resize_inode", "41M"),
     ("-t ext4 -b 4096 -g 256 -G 64 -I 1024", "33M"),
     ("-t ext4 -b 1024 -N 512 -O ^has_journal", "8193K"),
+    ("-t ext4 -b 4096 -O bigalloc -C 16384", "97M"),
+    ("-t ext4 -b 1024 -O bigalloc -C 8192 -g 8192", "33M"),
 ];
 
 const HOST_OPTIONS: rumpcap_host::file::OpenOptions =
