@@ -1,5 +1,6 @@
 //! Files that are written, cut, punched and allocated on images of mke2fs, against a model; e2fsck and debugfs say whether it is right.
 
+mod clusters;
 mod damage;
 mod inline;
 mod model;
