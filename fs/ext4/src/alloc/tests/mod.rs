@@ -83,8 +83,13 @@ impl Image {
 
     /// To be written, or where that cannot be to be read.
     pub fn mount_somehow(&self) -> Result<Mounted> {
+        self.mount_within(512 << 10)
+    }
+
+    /// In a memory of so many bytes.
+    pub fn mount_within(&self, limit_bytes: u64) -> Result<Mounted> {
         let device: Arc<dyn BlockDevice> = Arc::new(FileDevice::open_with(&self.path(), HOST_OPTIONS)?);
-        let vm = Vm::boot(BootOptions { limit_bytes: Some(512 << 10), ..BootOptions::default() })?;
+        let vm = Vm::boot(BootOptions { limit_bytes: Some(limit_bytes), ..BootOptions::default() })?;
         let options = Options { access: Access::Write, now: NOW, ..Options::default() };
         let fs = Ext4::mount(&vm, device, &options)?;
         Ok(Mounted { fs, vm })

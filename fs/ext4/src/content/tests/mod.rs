@@ -6,6 +6,7 @@ mod inline;
 mod model;
 mod random;
 mod shapes;
+mod spread;
 
 use crate::Ext4;
 use crate::alloc::tests::{Image, Mounted, NOW};
