@@ -81,7 +81,7 @@ pub(crate) fn reason_to_read_only(sb: &SuperBlock) -> Option<&'static str> {
         .then_some("not unmounted in order, and without a journal: to be checked first")
 }
 
-/// What nobody's tools make of `bigalloc`, and the kernel refuses: clusters that do not begin where groups do, block maps.
+/// What mke2fs does not make of `bigalloc`: groups that do not begin where clusters do, block maps.
 fn reason_of_clusters(sb: &SuperBlock) -> Option<&'static str> {
     if !sb.features.has_bigalloc() {
         return None;

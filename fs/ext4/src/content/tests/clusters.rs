@@ -14,7 +14,7 @@ const KIND: (&str, &str) = ("-t ext4 -b 1024 -O bigalloc -C 4096 -N 256", "24M")
 
 /// Units of 512 bytes of the clusters with a block of `pattern`.
 fn space_512(pattern: u64) -> u64 {
-    let clusters = (0..BLOCKS / RATIO).filter(|cluster| pattern >> (cluster * RATIO) & (1 << RATIO) - 1 != 0);
+    let clusters = (0..BLOCKS / RATIO).filter(|cluster| (pattern >> (cluster * RATIO)) & ((1 << RATIO) - 1) != 0);
     clusters.count() as u64 * RATIO * BLOCK / 512
 }
 
@@ -94,7 +94,7 @@ fn neighbours_in_other_leaves() {
     (0..EXTENTS).for_each(|extent| write(2 * extent + 1));
     let data = EXTENTS / 2 * RATIO;
     let nodes = free - free_blocks(&mounted.fs) - data;
-    assert!(nodes >= 4 * RATIO && nodes % RATIO == 0, "{nodes}");
+    assert!(nodes >= 4 * RATIO && nodes.is_multiple_of(RATIO), "{nodes}");
     (0..EXTENTS).rev().step_by(3).for_each(|extent| write(2 * extent));
     let held = mounted.file(ino).attributes.blocks_512 * 512 / BLOCK;
     assert_eq!(held, free - free_blocks(&mounted.fs), "what the inode counts");
@@ -135,7 +135,7 @@ fn what_clusters_do_not_have_is_refused() {
     mounted.unmount();
 }
 
-/// What the kernel does not mount at all is mounted to be read.
+/// What mke2fs does not make is mounted to be read.
 #[test]
 fn a_part_of_a_cluster_at_the_end_is_not_written() {
     let Some(image) = Image::make(KIND) else { return };

@@ -73,10 +73,10 @@ fn grow_branch(mounted: &Mounted, ino: InodeNo, shape: Shape, n: u64, content_gr
             inode.raw.block[word] = (new_block(h, FIRST_GROUP - 1, block)? as u32).into();
             taken += 1;
         } else {
-            let bytes = n as usize * 4..n as usize * 4 + 4;
-            h.edit(top.into(), &[bytes.clone()], |all| {
-                all[bytes].copy_from_slice(&(block as u32).to_le_bytes())
-            })?;
+            let at = n as usize * 4;
+            let bytes = (block as u32).to_le_bytes();
+            #[allow(clippy::single_range_in_vec_init)] // One range is changed.
+            h.edit(top.into(), &[at..at + 4], |all| all[at..at + 4].copy_from_slice(&bytes))?;
         }
         inode.add_blocks(&h.fs.sb, taken)?;
         h.put_inode(&inode)
