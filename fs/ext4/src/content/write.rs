@@ -69,6 +69,6 @@ fn write_mapped(
     let node = h.node(inode)?;
     let within = offset - (first << log);
     let len_bytes = (stop - offset) as usize;
-    store(Placed { offset: (mapped.first << log) + within, len_bytes, is_new: mapped.is_new })?;
+    store(Placed { offset: (mapped.first << log) + within, len_bytes, is_new: mapped.is_new() })?;
     Ok(Written { len_bytes, node })
 }
