@@ -112,6 +112,8 @@ fn dispatch(command: Command, session: &mut Session) -> Run {
         Command::Fallocate(args) => fallocate::run(session, &args),
         Command::Shell(args) => shell::run(session, &args),
         Command::Batch(args) => batch::run(session, &args),
+        Command::Mount(args) => mount::run(session, &args),
+        Command::Umount(args) => umount::run(session, &args),
         Command::Completions(args) => completions::run(session, &args),
         Command::Man(args) => man::run(session, &args),
         Command::Top(args) => top::run(session, &args),
