@@ -67,6 +67,9 @@ pub struct MountArgs {
     /// Seconds that clients have, once it is to be unmounted, before they are cut off
     #[arg(long, value_name = "SECONDS", default_value_t = 10)]
     grace: u64,
+    /// Do everything but mount: mount(8) asks for it
+    #[arg(long, hide = true)]
+    fake: bool,
     #[command(flatten)]
     write: WriteArgs,
     /// The image
@@ -80,6 +83,9 @@ pub struct MountArgs {
 /// Runs `mount`.
 pub fn run(session: &mut Session, args: &MountArgs) -> Run {
     let options = options(args)?;
+    if args.fake {
+        return Ok(());
+    }
     let detached = std::env::var_os(DETACHED).is_some();
     if !args.foreground && !detached {
         return in_background();
