@@ -153,8 +153,3 @@ pub fn raise_open_files() {
     // A refusal shows when one is missed.
     let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
 }
-
-/// The descriptor of the working directory.
-pub fn here() -> BorrowedFd<'static> {
-    rustix::fs::CWD.as_fd()
-}

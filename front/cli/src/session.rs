@@ -1,9 +1,10 @@
 //! [`Session`]: one run of the command: its kernel, the images that it has mounted, its output, what has failed so far.
 //!
 //! Who calls it: `main` makes one, every command works on it. Whom it calls: the library `rumpcap`, `images`.
-//! One kernel under one limit serves all images that a command line names. `mounts`: opening, locking and unmounting them.
+//! One kernel under one limit serves all images that a command line names. `mounts`: opening, locking and unmounting them; `patterns`: those in addresses.
 
 mod mounts;
+mod patterns;
 
 use crate::args::{GlobalArgs, StatsFormat};
 use crate::interrupt::Interrupt;
@@ -19,6 +20,7 @@ use crate::watch::{Sampler, SharedHistory};
 use indicatif::ProgressBar;
 use mounts::Mounts;
 pub use mounts::Within;
+pub use patterns::InImage;
 use rumpcap::{Kernel, Metadata, Mount, Trace};
 use std::io::{IsTerminal, Write};
 use std::os::unix::ffi::OsStrExt;
