@@ -220,9 +220,9 @@ mod tests {
             "?*/?*/?*",
         ] {
             let script = format!("for p in {pattern}; do printf '%s\\n' \"$p\"; done");
-            let out =
-                Command::new("sh").args(["-c", &script]).env("LC_ALL", "C.UTF-8").current_dir(dir.path());
-            let out = String::from_utf8(out.output().unwrap().stdout).unwrap();
+            let mut shell = Command::new("sh");
+            shell.args(["-c", &script]).env("LC_ALL", "C.UTF-8").current_dir(dir.path());
+            let out = String::from_utf8(shell.output().unwrap().stdout).unwrap();
             let mut expected: Vec<&str> = out.lines().collect();
             // A shell keeps what matches nothing.
             expected.retain(|path| look.is_there(path.as_bytes()));

@@ -33,6 +33,14 @@ const WIDE_COLUMNS: u16 = 110;
 /// What numbers take of a line, at most; the rest is the name's.
 const NUMBERS_COLUMNS: [usize; 3] = [50, 56, 82];
 
+/// A line for what comes behind all that can be counted; it moves by itself.
+pub fn ending(message: &'static str) -> ProgressBar {
+    let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(20));
+    bar.set_message(message);
+    bar.enable_steady_tick(REDRAW);
+    bar
+}
+
 /// What has been done; or a line that tells of it too, where somebody looks.
 pub struct Progress {
     files: u64,

@@ -12,7 +12,7 @@ use crate::messages::Messages;
 use crate::outcome::{self, Run, Stop};
 use crate::output::Output;
 use crate::page::{self, Page};
-use crate::progress::{Place, Progress};
+use crate::progress::{self, Place, Progress};
 use crate::quote;
 use crate::report;
 use crate::units::MemoryLimit;
@@ -232,7 +232,7 @@ impl Session {
     /// Prints and writes the reports, where they were asked for; gives the exit code.
     pub fn finish(&mut self, end: Run) -> u8 {
         let images = self.page.as_ref().map(|_| self.mounts.pictures()).unwrap_or_default();
-        self.unmount();
+        self.unmount_and_show();
         drop(self.sampler.take());
         if let Some(kernel) = self.kernel.take() {
             let picture = kernel.memory_report();
@@ -251,6 +251,17 @@ impl Session {
                 code.max(1)
             }
             Err(_) => code.max(1),
+        }
+    }
+
+    /// After work that took long, what is not written yet may take long too.
+    fn unmount_and_show(&mut self) {
+        let is_long = self.bar.take().is_some_and(|bar| bar.elapsed() > progress::QUIET);
+        let bar = is_long.then(|| progress::ending("writing what is left"));
+        self.bar.clone_from(&bar);
+        self.unmount();
+        if let Some(bar) = bar {
+            bar.finish_and_clear();
         }
     }
 

@@ -152,7 +152,7 @@ mod tests {
             }
             let split = split(line.as_bytes());
             // New lines end commands there.
-            let is_one = !line.replace("\\\n", "").contains('\n');
+            let is_one = !line.replace("\\\\", "").replace("\\\n", "").contains('\n');
             if !is_one || !matches!(split.end, End::Blank | End::Word | End::Comment) {
                 continue;
             }

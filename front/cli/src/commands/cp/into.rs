@@ -38,8 +38,8 @@ pub fn run(session: &mut Session, args: &CpArgs) -> Run {
     let mut run = Into { copier, target, sources: sources.len() };
     let links = if args.recursive || args.archive { Links::Keep } else { Links::Follow };
     let end = sources.iter().try_for_each(|source| match source {
-        From::Host(path) => run.from_host(session, path, links),
-        From::Image(source) => run.from_image(session, source, links),
+        From::Host(path) => run.host_source(session, path, links),
+        From::Image(source) => run.image_source(session, source, links),
     });
     if let Err(Stop::Code(_)) = end {
         run.copier.progress.say_interrupted(session, "cp");
@@ -72,7 +72,7 @@ struct Placed {
 }
 
 impl Into {
-    fn from_host(&mut self, session: &mut Session, path: &Path, links: Links) -> Run {
+    fn host_source(&mut self, session: &mut Session, path: &Path, links: Links) -> Run {
         let stat = match links {
             Links::Keep => rustix::fs::lstat(path),
             Links::Follow => rustix::fs::stat(path),
@@ -99,13 +99,13 @@ impl Into {
             FileKind::Regular => Host::named_file(path).and_then(|(file, attributes)| {
                 self.copier.regular(session, &mut source, &file, &attributes, to, path).map(drop)
             }),
-            _ => self.special_of_host(session, &mut source, path, links, to),
+            _ => self.special(session, &mut source, path, links, to),
         };
         self.copier.done(session, path, copied)
     }
 
     /// A link, device, fifo or socket that the user named.
-    fn special_of_host(
+    fn special(
         &mut self,
         session: &mut Session,
         source: &mut Host,
@@ -123,7 +123,7 @@ impl Into {
         self.copier.other(session, source, &found, to, path)
     }
 
-    fn from_image(&mut self, session: &mut Session, from: &Target, links: Links) -> Run {
+    fn image_source(&mut self, session: &mut Session, from: &Target, links: Links) -> Run {
         let Some(metadata) = session.metadata(from, links) else { return Ok(()) };
         let kind = metadata.file_type().kind();
         let Some(placed) = self.place(session, &from.path, kind, links)? else { return Ok(()) };
