@@ -260,9 +260,7 @@ impl Tape {
         };
         match file {
             Handle::Slot(slot) => before.slots()[*slot],
-            Handle::Path(path) => {
-                after.paths().into_iter().find(|(there, _)| there == path).map(|(_, id)| id)
-            }
+            Handle::Path(_) => after.resolve(file),
         }
     }
 
