@@ -229,6 +229,8 @@ pub enum Command {
     Mkfs(mkfs::MkfsArgs),
     /// Tell what is inconsistent in a file system, without repairing it
     Fsck(fsck::FsckArgs),
+    /// Serve a directory of an image to NFS clients
+    Serve(serve::ServeArgs),
     /// Print a completion script for a shell
     Completions(completions::CompletionsArgs),
     /// Write the man pages into a directory

@@ -123,6 +123,7 @@ fn dispatch(command: Command, session: &mut Session) -> Run {
         Command::Man(args) => man::run(session, &args),
         Command::Top(args) => top::run(session, &args),
         Command::Mkfs(args) => mkfs::run(session, &args),
+        Command::Serve(args) => serve::run(session, &args),
         Command::Fsck(args) => fsck::run(session, &args),
     }
 }
