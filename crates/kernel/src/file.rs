@@ -43,6 +43,8 @@ pub struct File {
     mount: Mount,
     open: OpenFile,
     position: u64,
+    /// It stays in use when this handle goes: who keeps it closes it.
+    pub(crate) is_kept: bool,
 }
 
 /// Bytes of a page that the kernel lends without copying. They count as wired memory while they are held.
@@ -68,7 +70,11 @@ impl core::ops::Deref for Lease {
 
 impl File {
     pub(crate) fn new(mount: &Mount, open: OpenFile) -> File {
-        File { mount: mount.clone(), open, position: 0 }
+        File { mount: mount.clone(), open, position: 0, is_kept: false }
+    }
+
+    pub(crate) fn node(&self) -> &rumpcap_vfs::Node {
+        self.open.node()
     }
 
     /// Attributes, as they are now.
@@ -217,7 +223,9 @@ impl Write for File {
 
 impl Drop for File {
     fn drop(&mut self) {
-        self.mount.vfs().close(&self.open, self.mount.now());
+        if !self.is_kept {
+            self.mount.vfs().close(&self.open, self.mount.now());
+        }
     }
 }
 

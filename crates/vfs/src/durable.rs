@@ -60,7 +60,7 @@ impl Mount {
         self.vfs.vm.loss_of(fs.dirty_device(), object, ino.0)
     }
 
-    /// Syncs, and leaves the file system in order; nothing can be changed after.
+    /// Syncs, and leaves the file system in order; nothing can be changed after. Files without names that clients still have open are deleted.
     ///
     /// # Errors
     /// As [`Mount::sync`].
@@ -69,6 +69,10 @@ impl Mount {
             return Ok(());
         }
         self.write_dirty_pages();
+        let (_, writing) = self.writable()?;
+        while let Some(ino) = writing.opens.take_nameless() {
+            self.delete(self.change()?, ino, now);
+        }
         let change = self.change()?;
         change.fs.unmount(&change, now)
     }

@@ -82,7 +82,9 @@ impl<'m> Steps<'m> {
     /// Leaves, and enters again.
     fn let_others_in(&mut self) -> Result<()> {
         let (_, writing) = self.mount.writable()?;
-        writing.opens.set_changing(self.ino, true);
+        if !writing.opens.set_changing(self.ino, true) {
+            return Ok(());
+        }
         self.inside = None;
         self.mount.let_others_in();
         let change = self.mount.change()?;

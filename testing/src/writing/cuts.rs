@@ -185,13 +185,7 @@ impl Tape {
     }
 
     fn file_of(&self, state: usize, file: &Handle) -> Option<InodeId> {
-        let model = &self.states[state];
-        match file {
-            Handle::Slot(slot) => model.slots()[*slot],
-            Handle::Path(path) => {
-                model.paths().into_iter().find(|(there, _)| there == path).map(|(_, id)| id)
-            }
-        }
+        self.states[state].resolve(file)
     }
 
     /// The first state from which on to `state` a file and its names are the same.

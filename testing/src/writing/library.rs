@@ -1,12 +1,15 @@
 //! [`LibraryTarget`]: operations through the library's public interface, on a device that is mounted to be written.
 
+use super::acl;
 use super::model::{Model, SLOTS};
 use super::operation::{Handle, Op, crowd_names, data};
+use super::permitted::KNOWN;
 use crate::oracle::{self, Description};
 use crate::writing::{Answer, Target};
 use rumpcap::block::BlockDevice;
 use rumpcap::{
-    Access, DataMode, Error, File, Kernel, Mount, MountOptions, Owner, Result, SetAttributes, Timestamp,
+    Access, DataMode, Error, File, Kernel, Mount, MountOptions, Owner, Result, SetAttributes, SetXattr,
+    Timestamp,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -159,6 +162,19 @@ impl LibraryTarget {
                 self.slots[*slot] = Some(file);
             }
             Op::Close { slot } => self.slots[*slot] = None,
+            Op::MakeNameless { dir, slot, mode, uid, gid } => {
+                let dir = self.mount().metadata(format!("{}/", self.path(dir)))?.ino();
+                let owner = Owner { mode: *mode, uid: *uid, gid: *gid };
+                let file = self.mount().create_nameless(dir, &owner)?;
+                self.slots[*slot] = Some(file);
+            }
+            Op::LinkOpen { slot, new } => {
+                let ino = self.slots[*slot].as_ref().expect("the model knows what is open").ino();
+                let new = self.path(new);
+                let (dir, name) = new.rsplit_once('/').expect("a path from the root");
+                let dir = self.mount().metadata(format!("{dir}/"))?.ino();
+                self.mount().hard_link_at(ino, dir, name.as_ref()).map(drop)?;
+            }
             Op::Sync => self.mount().sync()?,
             Op::Remount => {
                 self.unmount()?;
@@ -219,6 +235,15 @@ impl LibraryTarget {
                 let (atime, mtime) = (Some(*atime), Some(*mtime));
                 set(path, SetAttributes { atime, mtime, ..SetAttributes::default() })
             }
+            Op::SetFlags { path, flags } => {
+                let others = mount.symlink_metadata(self.path(path))?.flags() & !KNOWN;
+                set(path, SetAttributes { flags: Some(others | flags), ..SetAttributes::default() })
+            }
+            Op::SetAcl { path, is_default, acl } => {
+                let ino = mount.symlink_metadata(self.path(path))?.ino();
+                let name = if *is_default { acl::DEFAULT } else { acl::ACCESS };
+                mount.set_xattr_ino(ino, name.as_bytes(), &acl.to_bytes(), SetXattr::Any)
+            }
             Op::SetXattr { path, name, len, seed, how } => {
                 let ino = mount.symlink_metadata(self.path(path))?.ino();
                 mount.set_xattr_ino(ino, name.as_bytes(), &data(*seed, *len), *how)
@@ -243,6 +268,10 @@ impl Target for LibraryTarget {
 
     fn look(&mut self) -> std::result::Result<Description, String> {
         let (description, errors) = oracle::describe_mount(self.mount());
-        if errors.is_empty() { Ok(description) } else { Err(format!("cannot be read: {errors:?}")) }
+        if errors.is_empty() {
+            return Ok(description);
+        }
+        let (shown, report) = (&errors[..errors.len().min(3)], self.mount().kernel().memory_report());
+        Err(format!("cannot be read: {} errors, as {shown:?}; {report:?}", errors.len()))
     }
 }

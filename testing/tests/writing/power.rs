@@ -341,6 +341,13 @@ fn features() {
     }
 }
 
+#[test]
+fn clusters() {
+    for (setup, data) in [("w-bigalloc", DataMode::Ordered), ("w-bigalloc-1k", DataMode::Journal)] {
+        cut_everywhere(&Scene { setup, limit: SMALL, data, ops: 150, interval: Duration::MAX, sample: 4 }, 1);
+    }
+}
+
 /// Cuts find it when nothing is flushed: else they would prove nothing.
 #[test]
 fn missing_flushes_would_be_found() {

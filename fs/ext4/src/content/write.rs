@@ -64,7 +64,7 @@ fn write_mapped(
         h.store_size(inode, stop)?;
     }
     // New blocks change the map, which may be outside of the inode.
-    if mapped.is_new || inode.raw.as_bytes() != before.as_bytes() {
+    if mapped.is_new() || inode.raw.as_bytes() != before.as_bytes() {
         h.fs.note_changed(inode.ino, SyncFile::Content);
     }
     h.touch(inode);
@@ -74,6 +74,6 @@ fn write_mapped(
     let node = h.node(inode)?;
     let within = offset - (first << log);
     let len_bytes = (stop - offset) as usize;
-    store(Placed { offset: (mapped.first << log) + within, len_bytes, is_new: mapped.is_new })?;
+    store(Placed { offset: (mapped.first << log) + within, len_bytes, is_new: mapped.is_new() })?;
     Ok(Written { len_bytes, node })
 }

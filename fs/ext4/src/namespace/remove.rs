@@ -67,7 +67,7 @@ impl Handle<'_> {
             return Ok(removed);
         }
         if !in_use(inode.ino) {
-            if delete::is_small(inode) && self.delete_small(inode)? {
+            if delete::is_small(&self.fs.sb, inode) && self.delete_small(inode)? {
                 return Ok(removed);
             }
             removed.is_left = true;
