@@ -79,7 +79,11 @@ impl Handle<'_> {
         let removed = Removed { node: self.node(inode)?, is_nameless: true };
         let mut then = Delete::Nothing;
         if !in_use(inode.ino) {
-            then = if delete::is_small(inode) { self.delete_small(inode)? } else { Delete::InSteps };
+            then = if delete::is_small(&self.fs.sb, inode) {
+                self.delete_small(inode)?
+            } else {
+                Delete::InSteps
+            };
             if then == Delete::Nothing {
                 return Ok(Lost { removed, then });
             }
