@@ -1,6 +1,6 @@
 //! What the runs need of the host: programs, quiet disks, counters, a child's memory.
 //!
-//! Who calls it: `place`, `runs`.
+//! Who calls it: `place`, `runs`; `bench_mount`.
 
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus};
@@ -16,14 +16,14 @@ const QUIET_BYTES: u64 = 16 << 20;
 const SAMPLE_PERIOD: Duration = Duration::from_millis(2);
 
 /// `program` with `arguments`, found where the system has it.
-pub(super) fn command(program: impl AsRef<std::ffi::OsStr>, arguments: &[&str]) -> Command {
+pub(crate) fn command(program: impl AsRef<std::ffi::OsStr>, arguments: &[&str]) -> Command {
     let mut command = Command::new(program);
     command.args(arguments).env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
     command
 }
 
 /// Waits until `done`; false if it takes too long.
-pub(super) fn wait_until(done: impl Fn() -> bool) -> bool {
+pub(crate) fn wait_until(done: impl Fn() -> bool) -> bool {
     let began = Instant::now();
     while !done() {
         if began.elapsed() > PATIENCE {
@@ -35,7 +35,7 @@ pub(super) fn wait_until(done: impl Fn() -> bool) -> bool {
 }
 
 /// Has the host write all that it still has to write, whoever caused it: what one run leaves behind is not the next one's time.
-pub(super) fn become_quiet() {
+pub(crate) fn become_quiet() {
     let _ = command("sync", &[]).status();
     let is_quiet = || {
         let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
@@ -48,14 +48,14 @@ pub(super) fn become_quiet() {
 }
 
 /// Reads all of a tree, so that nobody is the first who does.
-pub(super) fn warm(tree: &Path) {
+pub(crate) fn warm(tree: &Path) {
     // To a file, tar would only look at names.
     let read = "tar --one-file-system -cf - \"$0\" 2> /dev/null | cat > /dev/null";
     let _ = command("sh", &["-c", read]).arg(tree).status();
 }
 
 /// Runs a child to its end; gives the most anonymous memory that it had.
-pub(super) fn observe(mut child: Child) -> std::io::Result<(ExitStatus, u64)> {
+pub(crate) fn observe(mut child: Child) -> std::io::Result<(ExitStatus, u64)> {
     let path = format!("/proc/{}/status", child.id());
     let mut most = 0;
     loop {
@@ -70,24 +70,24 @@ pub(super) fn observe(mut child: Child) -> std::io::Result<(ExitStatus, u64)> {
 }
 
 /// Whether something is mounted there.
-pub(super) fn is_mounted(place: &Path) -> bool {
+pub(crate) fn is_mounted(place: &Path) -> bool {
     let mounts = std::fs::read_to_string("/proc/mounts").unwrap_or_default();
     mounts.lines().any(|line| line.split(' ').nth(1) == place.to_str())
 }
 
 /// Sectors of 512 bytes that were written to a block device.
-pub(super) fn sectors_written(device: &str) -> Option<u64> {
+pub(crate) fn sectors_written(device: &str) -> Option<u64> {
     let name = device.rsplit('/').next()?;
     let stat = std::fs::read_to_string(format!("/sys/block/{name}/stat")).ok()?;
     stat.split_whitespace().nth(6)?.parse().ok()
 }
 
 /// Bytes that children of this process which have ended asked to be written.
-pub(super) fn written_by_children() -> Option<u64> {
+pub(crate) fn written_by_children() -> Option<u64> {
     field(&std::fs::read_to_string("/proc/self/io").ok()?, "wchar:")
 }
 
 /// A number of a file of /proc, whatever its unit.
-pub(super) fn field(text: &str, name: &str) -> Option<u64> {
+pub(crate) fn field(text: &str, name: &str) -> Option<u64> {
     text.lines().find_map(|line| line.strip_prefix(name)?.split_whitespace().next()?.parse().ok())
 }

@@ -7,7 +7,7 @@
 //! end, whoever works. Runs are interleaved, in an order that turns from round to round; ratios are taken within a round, and their median counts.
 //! Trees are read once before, so that nobody is the first. Failure: what cannot run here (no root, no fuse2fs) is left out and said to be so.
 
-mod host;
+pub(crate) mod host;
 mod place;
 mod plot;
 mod results;
