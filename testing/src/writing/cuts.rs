@@ -335,11 +335,7 @@ impl Tape {
         };
         match file {
             Handle::Slot(slot) => before.slots()[*slot],
-<<<<<<< HEAD
-            Handle::Path(_) => after.resolve(file),
-=======
             Handle::Path(_) => self.file_of(state + 1, file),
->>>>>>> durable
         }
     }
 
