@@ -55,6 +55,13 @@ pub fn end_of(text: &str) -> &str {
     &text[from..]
 }
 
+/// A command for people: long arguments, such as scripts, are cut.
+pub fn shown(command: &Command) -> String {
+    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    let cut = words.map(|word| word.to_string_lossy().chars().take(60).collect::<String>());
+    cut.collect::<Vec<_>>().join(" ")
+}
+
 /// Runs `command` to its end, its output into a file, so that nobody waits for a pipe to be read.
 ///
 /// # Errors
@@ -66,7 +73,7 @@ pub fn run_within(mut command: Command, limits: Limits) -> Result<Ended, String>
     let output = tempfile::NamedTempFile::new().expect("a file for what a program says");
     let open = || File::options().append(true).open(output.path()).expect("the file of what it says");
     command.stdout(open()).stderr(open()).process_group(0);
-    let what = format!("{:?} {:?}", command.get_program(), command.get_args().collect::<Vec<_>>());
+    let what = shown(&command);
     let mut child = command.spawn().unwrap_or_else(|e| panic!("cannot run {what}: {e}"));
     let status = wait_until(&mut child, Instant::now() + limits.time);
     let said = || String::from_utf8_lossy(&std::fs::read(output.path()).unwrap_or_default()).into_owned();

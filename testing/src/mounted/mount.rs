@@ -1,6 +1,6 @@
 //! [`Mounted`]: an image mounted by a driver, until it is unmounted, killed or dropped.
 
-use super::command::{Ended, Limits, end_group, end_of, kill, run_within, wait_until};
+use super::command::{Ended, Limits, end_group, end_of, kill, run_within, shown, wait_until};
 use super::driver::{Driver, rumpcap};
 use crate::tools::{command, output};
 use rustix::process::{Pid, Signal, kill_process};
@@ -151,7 +151,7 @@ impl Mounted {
     /// # Errors
     /// When it fails or takes longer.
     pub fn run_long(&self, time: Duration, command: Command) -> Result<String, String> {
-        let what = format!("{:?} {:?}", command.get_program(), command.get_args().collect::<Vec<_>>());
+        let what = shown(&command);
         self.run_for(time, command)?.succeeded(&what).map_err(|why| self.with_log(&why))
     }
 

@@ -72,7 +72,7 @@ fn judge(options: &Options) {
                     while grep -qs '^State:\s[^Z]' "/proc/$one/status"; do sleep 0.1; done
                 done
                 # Where nobody collects the dead, their numbers look as if they lived.
-                rm -f "$data/postmaster.pid"
+                rm -f "$data/postmaster.pid" "$M"/pg/socket/.s.*
                 start
                 adds_up
                 as pg_amcheck -h "$M/pg/socket" --install-missing --heapallindexed --parent-check bench
