@@ -22,6 +22,8 @@ pub struct Options {
     pub writeback: bool,
     /// The limit of rumpcap's memory; its own default otherwise.
     pub memory: Option<&'static str>,
+    /// Seconds that clients have when rumpcap is asked to end.
+    pub grace_seconds: Option<u32>,
 }
 
 impl Options {
@@ -202,6 +204,14 @@ impl Mounted {
         self.wait_for_server()
     }
 
+    /// Waits for the end of a server that was asked for it.
+    ///
+    /// # Errors
+    /// When it stays, or ends with an error.
+    pub fn wait_for_end(mut self) -> Result<(), String> {
+        self.wait_for_server()
+    }
+
     /// Waits for the server, whose mount has gone.
     ///
     /// # Errors
@@ -240,7 +250,7 @@ fn command_of(driver: Driver, image: &Path, directory: &Path, options: &Options)
         }
         Driver::Fuse2fs => {
             let mut fuse2fs = command("fuse2fs");
-            fuse2fs.args(["-f", "-o", "fakeroot,allow_other,default_permissions,use_ino"]);
+            fuse2fs.args(["-f", "-o", "fakeroot,allow_other,default_permissions,use_ino,dev,suid"]);
             fuse2fs.arg(image).arg(directory);
             fuse2fs
         }
@@ -249,7 +259,17 @@ fn command_of(driver: Driver, image: &Path, directory: &Path, options: &Options)
             if let Some(memory) = options.memory {
                 rumpcap.args(["--memory-limit", memory]);
             }
-            rumpcap.args(["mount", "--rw", "--foreground", "--allow-other", "-o", "default_permissions"]);
+            rumpcap.args([
+                "mount",
+                "--rw",
+                "--foreground",
+                "--allow-other",
+                "-o",
+                "default_permissions,dev,suid",
+            ]);
+            if let Some(grace) = options.grace_seconds {
+                rumpcap.args(["--grace", &grace.to_string()]);
+            }
             if options.writeback {
                 rumpcap.arg("--writeback-cache");
             }

@@ -86,7 +86,9 @@ fn write_until_killed(mounted: Mounted, round: u64) -> (Acknowledged, usize) {
             let died = [rustix::io::Errno::NOTCONN, rustix::io::Errno::CONNABORTED, rustix::io::Errno::NOENT];
             let errno = rustix::io::Errno::from_io_error(&error);
             assert!(errno.is_some_and(|errno| died.contains(&errno)), "writer {writer}: {error}");
-            all.extend(acknowledged.into_iter().map(|(path, records)| (format!("w{writer}/{path}"), records)));
+            all.extend(
+                acknowledged.into_iter().map(|(path, records)| (format!("w{writer}/{path}"), records)),
+            );
         }
     });
     (all, syncs.into_inner())
@@ -172,7 +174,8 @@ fn judge(image: &Image, options: &Options, acknowledged: &Acknowledged) {
     if loop_mount::available() {
         let copy = image.beside("for-the-kernel");
         copy_sparse(image.path(), &copy);
-        let mount = LoopMount::new(&copy, "noatime").unwrap_or_else(|why| panic!("the kernel's mount: {why}"));
+        let mount =
+            LoopMount::new(&copy, "noatime").unwrap_or_else(|why| panic!("the kernel's mount: {why}"));
         compare("the kernel's replay", mount.path(), acknowledged);
         drop(mount);
         judge_image(&copy, None);
@@ -190,7 +193,8 @@ fn compare(who: &str, root: &Path, acknowledged: &Acknowledged) {
             assert!(found.is_err(), "{who}: {path} was removed, and the removal synced");
             continue;
         };
-        let found = found.unwrap_or_else(|why| panic!("{who}: {path} was synced with {records} records: {why}"));
+        let found =
+            found.unwrap_or_else(|why| panic!("{who}: {path} was synced with {records} records: {why}"));
         let name = path.rsplit('/').next().expect("a name");
         let is_there = (0..*records).all(|n| {
             let from = n as usize * RECORD;

@@ -12,7 +12,8 @@ fn dbench() {
     judged(&image, &Options::memory("1m"), |mounted| {
         let seconds: u64 = long_or(60, 3);
         let xattrs = if mounted.driver() == Driver::Fuse2fs { "" } else { "-x" };
-        let script = r#"dbench $2 -D "$M" -t "$1" 4 > "$M/../said" 2>&1 || { tail -20 "$M/../said"; exit 1; }"#;
+        let script =
+            r#"dbench $2 -D "$M" -t "$1" 4 > "$M/../said" 2>&1 || { tail -20 "$M/../said"; exit 1; }"#;
         let script = script.replace("$M/../said", "$3");
         let said = image.beside("dbench");
         let said = said.to_str().ok_or("a path")?;
@@ -81,9 +82,40 @@ fn fio(options: &Options) {
 /// The stressors of stress-ng's class `filesystem` that work on files of the current directory (the others look at
 /// `/proc`, devices, or at other kernels' calls), each with what it verifies.
 const STRESSORS: [&str; 34] = [
-    "access", "chattr", "chdir", "chmod", "chown", "copy-file", "dentry", "dir", "dirdeep", "dirmany", "dup",
-    "fallocate", "fcntl", "fiemap", "file-ioctl", "filename", "flock", "fpunch", "fsize", "fstat", "getdent", "hdd",
-    "inode-flags", "io", "iomix", "link", "locka", "lockf", "lockofd", "mknod", "rename", "symlink", "utime", "xattr",
+    "access",
+    "chattr",
+    "chdir",
+    "chmod",
+    "chown",
+    "copy-file",
+    "dentry",
+    "dir",
+    "dirdeep",
+    "dirmany",
+    "dup",
+    "fallocate",
+    "fcntl",
+    "fiemap",
+    "file-ioctl",
+    "filename",
+    "flock",
+    "fpunch",
+    "fsize",
+    "fstat",
+    "getdent",
+    "hdd",
+    "inode-flags",
+    "io",
+    "iomix",
+    "link",
+    "locka",
+    "lockf",
+    "lockofd",
+    "mknod",
+    "rename",
+    "symlink",
+    "utime",
+    "xattr",
 ];
 
 #[test]
@@ -103,7 +135,10 @@ fn stress_ng_file_systems() {
                 stress-ng --temp-path "$M/stress" $sizes "--$1" 2 "--$1-ops" "$2" --timeout "$3" --verify --metrics-brief --seed 1 2>&1"#;
             let arguments = [stressor, &operations.to_string(), &seconds.to_string()];
             if let Err(why) = run(mounted, u64::from(seconds) + 60, script, &arguments) {
-                failed.push(format!("{stressor}: {}", why.lines().skip(1).take(12).collect::<Vec<_>>().join("\n")));
+                failed.push(format!(
+                    "{stressor}: {}",
+                    why.lines().skip(1).take(12).collect::<Vec<_>>().join("\n")
+                ));
             }
         }
         if failed.is_empty() { Ok(()) } else { Err(failed.join("\n")) }

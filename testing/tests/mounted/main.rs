@@ -2,6 +2,7 @@
 
 mod archives;
 mod fsx;
+mod hung;
 mod killed;
 mod load;
 mod pjdfstest;

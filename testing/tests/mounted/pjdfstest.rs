@@ -51,7 +51,9 @@ fn run(options: &Options) {
     let image = Image::ext4(64);
     let other_place = tempfile::tempdir().expect("a directory on another file system");
     judged(&image, options, |mounted| {
-        let run = |remounts: Remounts, cases: &[&str]| pjdfstest(mounted, &image, other_place.path(), remounts, cases);
+        let run = |remounts: Remounts, cases: &[&str]| {
+            pjdfstest(mounted, &image, other_place.path(), remounts, cases)
+        };
         // By themselves: what other cases have just removed may still be open, and then the kernel's ext4 is busy.
         let of_remounts = run(Remounts::Allowed, &["erofs"])?;
         let output = run(Remounts::Skipped, &[])?;
@@ -163,7 +165,9 @@ fn exceptions(driver: Driver) -> BTreeSet<&'static str> {
     let mut listed = BTreeSet::new();
     while let Some(mut line) = words.next() {
         let (who, case, reason) = (line.next(), line.next(), line.next());
-        let (Some(who), Some(case), Some(_)) = (who, case, reason) else { panic!("an exception needs a reason") };
+        let (Some(who), Some(case), Some(_)) = (who, case, reason) else {
+            panic!("an exception needs a reason")
+        };
         if applies(who) {
             listed.insert(case);
         }

@@ -62,5 +62,7 @@ fn transfers(mounted: &Mounted, journal: &str, kill: &str) -> Result<(), String>
         test "$(sqlite3 "$db" 'select sum(balance), count(*) from account')" = "100000|1000"
         sqlite3 "$db" 'vacuum'; test "$(sqlite3 "$db" 'pragma integrity_check')" = ok"#;
     let count: u32 = long_or(1000, 40);
-    run(mounted, 300, script, &[journal, kill, &count.to_string()]).map(drop).map_err(|why| format!("{journal}: {why}"))
+    run(mounted, 300, script, &[journal, kill, &count.to_string()])
+        .map(drop)
+        .map_err(|why| format!("{journal}: {why}"))
 }
