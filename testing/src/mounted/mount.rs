@@ -196,10 +196,19 @@ impl Mounted {
     /// # Errors
     /// When it is busy, hangs, or the server ends with an error.
     pub fn unmount(mut self) -> Result<(), String> {
-        let mut umount = command("umount");
-        umount.arg(self.path());
-        let limits = Limits { time: PATIENCE, server: self.server() };
-        run_within(umount, limits)?.succeeded("umount").map_err(|why| self.with_log(&why))?;
+        let end = Instant::now() + PATIENCE;
+        loop {
+            let mut umount = command("umount");
+            umount.arg(self.path());
+            let ended = run_within(umount, Limits { time: PATIENCE, server: self.server() })?;
+            // The host ends what asynchronous requests had open when it comes to it.
+            if ended.output.contains("busy") && Instant::now() < end {
+                std::thread::sleep(Duration::from_millis(50));
+                continue;
+            }
+            ended.succeeded("umount").map_err(|why| self.with_log(&why))?;
+            break;
+        }
         self.mounted = false;
         self.wait_for_server()
     }
