@@ -14,7 +14,7 @@
 use crate::{File, Metadata, Mount};
 use core::ops::ControlFlow;
 use rumpcap_host::{Error, Result};
-use rumpcap_vfs::{DirCookie, FileKind, InodeNo, Node};
+use rumpcap_vfs::{DirCookie, FileKind, InodeNo, Node, OpenFile};
 
 /// An inode: its number, and which of those that had the number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -95,6 +95,20 @@ impl Mount {
         if self.is_writable() {
             self.metadata_id(id)?;
         }
+        Ok(file)
+    }
+
+    /// A handle of an inode that is in use already ([`File::keep`]), which counts as none: for one operation of a server, that keeps nothing
+    /// of its clients' handles. Whoever asks has not released it yet (SE-1).
+    ///
+    /// # Errors
+    /// As [`Mount::metadata_id`].
+    pub fn kept(&self, id: NodeId) -> Result<File> {
+        let r = self.vfs().enter();
+        let node = self.served(&r, id)?;
+        drop(r);
+        let mut file = File::new(self, OpenFile::new(node));
+        file.is_kept = true;
         Ok(file)
     }
 

@@ -25,7 +25,7 @@ impl Mount {
         change.fs.sync(&change, now)
     }
 
-    /// Syncs, and leaves the file system in order; nothing can be changed after.
+    /// Syncs, and leaves the file system in order; nothing can be changed after. Files without names that clients still have open are deleted.
     ///
     /// # Errors
     /// As [`Mount::sync`].
@@ -35,6 +35,9 @@ impl Mount {
         }
         self.write_dirty_pages();
         let change = self.change()?;
+        while let Some(ino) = change.opens.take_nameless() {
+            self.delete(&change, ino, now);
+        }
         change.fs.unmount(&change, now)
     }
 

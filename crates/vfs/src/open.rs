@@ -4,13 +4,14 @@
 //! Who calls it: `mount` (opening and closing), `tree` (names that go).
 //!
 //! OP-1. An inode is in the table as long as a handle of it is open. OP-2. An inode without names and with handles is marked; who closes
-//! the last one deletes it, alone in the mount, so nobody opens it meanwhile.
+//! the last one deletes it, alone in the mount, so nobody opens it meanwhile; or the mount does, at its end.
 //!
 //! Locks: one mutex, held for moments. Memory: up to a 16th of the limit, as files are opened. Failure: `NoMemory`, for the file
 //! that is one too many.
 
 use crate::cache::{Cache, Entry};
 use crate::node::InodeNo;
+use core::cell::Cell;
 use rumpcap_host::sync::{Arc, Mutex};
 use rumpcap_host::{Error, Result};
 use rumpcap_vm::{ItemNo, Reclaim, Vm};
@@ -113,6 +114,14 @@ impl OpenTable {
     /// Whether a handle of the inode is open.
     pub(crate) fn is_open(&self, ino: InodeNo) -> bool {
         find(&mut self.cache.lock(), ino).is_some()
+    }
+
+    /// Takes out an inode without names that is still open, at unmounting; whoever had it open closes it no more.
+    pub(crate) fn take_nameless(&self) -> Option<InodeNo> {
+        let found = Cell::new(None);
+        let is_first = |open: &Open| open.is_nameless && found.get().is_none();
+        self.cache.lock().take_all(is_first, |open| found.set(Some(open.ino)));
+        found.get()
     }
 
     /// Notes whether an inode has names; false if no handle of it is open.

@@ -17,6 +17,7 @@ mod columns;
 mod commands;
 mod content;
 mod glob;
+mod helper;
 mod host_tree;
 mod image_tree;
 mod images;
@@ -52,7 +53,8 @@ use std::io::Write;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let cli = Cli::try_parse().unwrap_or_else(|error| commands::fsck::exit_of_usage(&error));
+    let cli = Cli::try_parse_from(helper::command_line(std::env::args_os()))
+        .unwrap_or_else(|error| commands::fsck::exit_of_usage(&error));
     let out = match Output::stdout() {
         Ok(out) => out,
         Err(e) => {
@@ -112,6 +114,8 @@ fn dispatch(command: Command, session: &mut Session) -> Run {
         Command::Fallocate(args) => fallocate::run(session, &args),
         Command::Shell(args) => shell::run(session, &args),
         Command::Batch(args) => batch::run(session, &args),
+        Command::Mount(args) => mount::run(session, &args),
+        Command::Umount(args) => umount::run(session, &args),
         Command::Completions(args) => completions::run(session, &args),
         Command::Man(args) => man::run(session, &args),
         Command::Top(args) => top::run(session, &args),

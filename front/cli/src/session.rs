@@ -222,6 +222,13 @@ impl Session {
         progress
     }
 
+    /// What a command says of the kernel in its own way. The kernel must not have booted yet.
+    pub fn set_kernel(&mut self, limit: Option<MemoryLimit>, offset: Option<u64>, ignore_journal: bool) {
+        self.options.memory_limit = limit.unwrap_or(self.options.memory_limit);
+        self.options.offset = offset.or(self.options.offset);
+        self.options.ignore_journal |= ignore_journal;
+    }
+
     /// The options that every command takes.
     pub fn options(&self) -> &GlobalArgs {
         &self.options

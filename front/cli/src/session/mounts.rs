@@ -118,7 +118,7 @@ impl Session {
         self.watch_signals()?;
         self.mounts.time = args.time;
         let kernel = self.kernel()?;
-        let mount = images::mount_to_write(self, &kernel, &image, partition, args.time)?;
+        let mount = images::mount_to_write(self, &kernel, &image, partition, args)?;
         self.warn_of(&image, &mount);
         Ok(self.remember(image, partition, mount, path))
     }
