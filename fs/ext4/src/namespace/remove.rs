@@ -70,7 +70,7 @@ impl Handle<'_> {
     pub(super) fn lose_name(&mut self, inode: &mut Inode, in_use: &InUse<'_>) -> Result<Lost> {
         let links = if inode.kind() == FileKind::Directory { 0 } else { inode.raw.links.get() - 1 };
         inode.raw.links = links.into();
-        inode.set_ctime(self.now);
+        inode.set_ctime(&self.fs.sb, self.now);
         if links > 0 {
             self.put_inode(inode)?;
             let removed = Removed { node: self.node(inode)?, is_nameless: false };
