@@ -113,6 +113,7 @@ impl Mount {
         if cuts && node.attributes.flags & KEEP_FLAGS != 0 {
             return Err(Error::NotPermitted);
         }
+        self.clear_behind_end(steps.change()?, &node, len_bytes)?;
         if cuts && !len_bytes.is_multiple_of(PAGE_SIZE as u64) {
             self.write_dirty_pages_of(ino);
         }
@@ -160,7 +161,10 @@ impl Mount {
     pub fn allocate(&self, open: &OpenFile, range: Range<u64>, how: Allocate, now: Timestamp) -> Result<()> {
         require_some(&range)?;
         let (mut steps, ino) = (Steps::begin(self, open, now)?, open.ino());
-        steps.node()?;
+        let node = steps.node()?;
+        if how == Allocate::Extend {
+            self.clear_behind_end(steps.change()?, &node, range.end)?;
+        }
         let allocate = |change: &Changing<'_>| change.fs.allocate(change, ino, range.clone(), how, now);
         let first = steps.step(allocate)?;
         steps.others(first, allocate)
@@ -229,6 +233,41 @@ impl Mount {
             at += written?.len_bytes as u64;
         }
         Ok(())
+    }
+
+    /// A file is about to grow so that byte `end` is not behind it, and nobody writes what is between: sees to it that its last block has
+    /// zeros there. Ours have (WT-5); who else wrote the file may have left anything.
+    ///
+    /// # Errors
+    /// As [`Mount::read_at`]; those of the device.
+    pub(crate) fn clear_behind_end(&self, change: &Changing<'_>, node: &Node, end: u64) -> Result<()> {
+        let (ino, size) = (node.attributes.ino, node.attributes.size_bytes);
+        let tail = size..size.next_multiple_of(change.fs.block_bytes());
+        if end <= size
+            || tail.is_empty()
+            || !matches!(self.fs.map(change, node, size)?, Extent::Device { .. })
+        {
+            return Ok(());
+        }
+        if self.is_zeros(change, node, &tail)? {
+            return Ok(());
+        }
+        self.write_dirty_pages_of(ino);
+        self.forget_pages(ino, tail.clone());
+        self.zero_stored(change, node, tail)
+    }
+
+    /// Whether `range`, which is in one page, is known to be zeros.
+    fn is_zeros(&self, change: &Changing<'_>, node: &Node, range: &Range<u64>) -> Result<bool> {
+        let Some(vnode) = self.vnode_to_write(node) else { return Ok(false) };
+        let index = PageIndex::of(range.start);
+        let page = match self.vfs.vm.resident_page(change, vnode.object(), index) {
+            Some(page) => page,
+            None => self.data_page(change, node, &vnode, index, 0)?.0,
+        };
+        let start = (range.start % PAGE_SIZE as u64) as usize;
+        let bytes = page.get(start..start + (range.end - range.start) as usize).unwrap_or_default();
+        Ok(bytes.iter().all(|&byte| byte == 0))
     }
 
     /// Forgets the pages of `range`, and those that are partly in it, which are not dirty.

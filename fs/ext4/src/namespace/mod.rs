@@ -47,7 +47,7 @@ impl Handle<'_> {
     /// The content of a directory was changed now; stores it.
     pub(in crate::namespace) fn put_changed_dir(&mut self, dir: &mut Inode) -> Result<()> {
         dir.set_mtime(self.now);
-        dir.set_ctime(self.now);
+        dir.set_ctime(&self.fs.sb, self.now);
         self.put_inode(dir)
     }
 }

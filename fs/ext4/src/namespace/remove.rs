@@ -60,7 +60,7 @@ impl Handle<'_> {
     pub(super) fn lose_name(&mut self, inode: &mut Inode, in_use: &InUse<'_>) -> Result<Removed> {
         let links = if inode.kind() == FileKind::Directory { 0 } else { inode.raw.links.get() - 1 };
         inode.raw.links = links.into();
-        inode.set_ctime(self.now);
+        inode.set_ctime(&self.fs.sb, self.now);
         let mut removed = Removed { node: self.node(inode)?, is_nameless: links == 0, is_left: false };
         if links > 0 {
             self.put_inode(inode)?;

@@ -134,7 +134,7 @@ fn replace(
         parents::take_link(dirs.source());
         parents::add_link(&sb, dirs.target());
     }
-    moved.set_ctime(h.now);
+    moved.set_ctime(&h.fs.sb, h.now);
     h.put_inode(&moved)?;
     let other = other.as_mut().map(|other| h.lose_name(other, in_use)).transpose()?;
     Ok(Renamed { moved: h.node(&moved)?, other, dirs: dirs.put(h)? })
@@ -186,7 +186,7 @@ fn exchange(
         exchange_parents(h, dirs, &mut moved, &mut other)?;
     }
     for inode in [&mut moved, &mut other] {
-        inode.set_ctime(h.now);
+        inode.set_ctime(&h.fs.sb, h.now);
         h.put_inode(inode)?;
     }
     let removed = Removed { node: h.node(&other)?, is_nameless: false, is_left: false };
