@@ -12,6 +12,7 @@ use rumpcap::{
     Timestamp,
 };
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Bytes of memory that a kernel may use; none for as much as the host has.
 pub type Limit = Option<u64>;
@@ -24,9 +25,10 @@ pub fn first_model() -> Model {
     Model::new(Some(FIRST_MOUNT))
 }
 
-/// What a mount to be written is asked for, all of whose changes happen at `time`.
+/// What a mount to be written is asked for, all of whose changes happen at `time`, and are committed when they must be.
 pub fn mount_options(data: DataMode, time: Timestamp) -> MountOptions {
-    MountOptions { access: Access::Write, data, time: Some(time), ..MountOptions::default() }
+    let (time, commit_interval) = (Some(time), Some(Duration::MAX));
+    MountOptions { access: Access::Write, data, time, commit_interval, ..MountOptions::default() }
 }
 
 /// A device, mounted by the library.
@@ -34,6 +36,7 @@ pub struct LibraryTarget {
     device: Arc<dyn BlockDevice>,
     limit: Limit,
     data: DataMode,
+    commit_interval: Duration,
     time: Timestamp,
     slots: [Option<File>; SLOTS],
     mount: Option<Mount>,
@@ -47,8 +50,22 @@ impl LibraryTarget {
     /// # Errors
     /// Those of boot and mount; `ReadOnly` where it cannot be written.
     pub fn new(device: Arc<dyn BlockDevice>, limit: Limit, data: DataMode) -> Result<LibraryTarget> {
-        let (time, slots) = (FIRST_MOUNT, Default::default());
-        let mut target = LibraryTarget { device, limit, data, time, slots, mount: None, top: String::new() };
+        LibraryTarget::committing(device, limit, data, Duration::MAX)
+    }
+
+    /// As [`LibraryTarget::new`], with another age at which changes are committed.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn committing(
+        device: Arc<dyn BlockDevice>,
+        limit: Limit,
+        data: DataMode,
+        commit_interval: Duration,
+    ) -> Result<LibraryTarget> {
+        let (time, slots, top) = (FIRST_MOUNT, Default::default(), String::new());
+        let mut target =
+            LibraryTarget { device, limit, data, commit_interval, time, slots, mount: None, top };
         target.mount_now()?;
         Ok(target)
     }
@@ -60,6 +77,7 @@ impl LibraryTarget {
             device,
             limit: None,
             data: DataMode::Ordered,
+            commit_interval: Duration::MAX,
             time,
             slots,
             mount,
@@ -76,7 +94,8 @@ impl LibraryTarget {
         if let Some(bytes) = self.limit {
             builder = builder.memory_limit(bytes);
         }
-        let options = mount_options(self.data, self.time);
+        let commit_interval = Some(self.commit_interval);
+        let options = MountOptions { commit_interval, ..mount_options(self.data, self.time) };
         let mount = builder.boot()?.mount(Arc::clone(&self.device), &options)?;
         if !mount.is_writable() {
             eprintln!("not writable: {:?}", mount.read_only_reason());

@@ -101,10 +101,16 @@ pub fn setups() -> Vec<Setup> {
         ext4("w-casefold-inline").features("casefold,inline_data"),
         ext4("w-no-journal").features("^has_journal"),
         ext4_1k("w-small-journal").arguments("-J size=1"),
+        ext4("w-bigalloc").features("bigalloc").arguments("-C 16384 -J size=4 -N 8192").size(32),
+        ext4("w-bigalloc-64k").features("bigalloc").arguments("-C 65536 -J size=4 -N 8192").size(96),
+        ext4_1k("w-bigalloc-1k").features("bigalloc").arguments("-C 8192 -J size=1 -N 8192"),
+        ext4("w-bigalloc-inline-data")
+            .features("bigalloc,inline_data")
+            .arguments("-C 16384 -J size=4 -N 8192")
+            .size(32),
     ];
     let mut setups: Vec<Setup> = specs.into_iter().map(setup).collect();
     let refused = [
-        ext4("w-bigalloc").features("bigalloc").arguments("-C 16384"),
         ext4("w-mmp").features("mmp"),
         ext4("w-quota").features("quota"),
         spec("w-ext4-8k", Kind::Ext4, 8192).size(64),

@@ -78,6 +78,23 @@ fn limits_and_modes() {
     }
 }
 
+/// Clusters of several blocks, at every limit.
+#[test]
+fn clusters() {
+    if !build::tools_exist() {
+        return skip::skip("e2fsprogs is not installed");
+    }
+    let names = ["w-bigalloc", "w-bigalloc-64k", "w-bigalloc-1k", "w-bigalloc-inline-data"];
+    for (n, name) in names.into_iter().enumerate() {
+        for (at, limit) in LIMITS.into_iter().enumerate() {
+            let data = if at == 2 { DataMode::Journal } else { DataMode::Ordered };
+            let case = Case { setup: Setup::named(name), limit, data };
+            let seed = first_seed() + 200 + 10 * n as u64 + at as u64;
+            require(&case, &Plan::Generated { seed, count: ops(FEW) });
+        }
+    }
+}
+
 /// What can be read and not written says so.
 #[test]
 fn features_that_are_not_written() {
