@@ -10,7 +10,7 @@ use rustix::process::Signal;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
 /// Whoever waits longer waits for ever.
@@ -60,27 +60,38 @@ impl Stack {
         self.upper.as_ref().expect("mounted")
     }
 
-    /// A client that reads, writes and syncs, and says how each went.
-    fn client(&self, from: u64) -> Receiver<(&'static str, std::io::Result<usize>)> {
-        let (says, hears) = channel();
+    /// A client that opened a file, and when it is told reads, writes and syncs, and says how each went.
+    fn client(&self, from: u64) -> Client {
+        let (says, answers) = channel();
+        let (go, told) = channel();
         let root = self.upper().path().to_owned();
         let large = File::open(root.join("large")).expect("opening");
         std::thread::spawn(move || {
+            if told.recv().is_err() {
+                return;
+            }
             let mut buffer = vec![0; 4096];
             let _ = says.send(("read", large.read_at(&mut buffer, from)));
-            let made = std::fs::write(root.join(format!("new{from}")), [1; 100_000])
-                .and_then(|()| File::open(root.join(format!("new{from}")))?.sync_all());
+            let new = root.join(format!("new{from}"));
+            let made = std::fs::write(&new, [1; 100_000]).and_then(|()| File::open(&new)?.sync_all());
             let _ = says.send(("write and sync", made.map(|()| 0)));
         });
-        hears
+        Client { go, answers }
     }
+}
+
+/// A thread that uses the mount: it may wait for ever, the test does not.
+struct Client {
+    go: Sender<()>,
+    answers: Receiver<(&'static str, std::io::Result<usize>)>,
 }
 
 #[test]
 fn a_device_that_fails_gives_errors_and_an_end() {
     let Some(mut stack) = Stack::new() else { return };
+    let Client { go, answers } = stack.client(16 << 20);
     stack.lower.take().expect("the device").kill();
-    let answers = stack.client(16 << 20);
+    go.send(()).expect("the client");
     for what in ["read", "write and sync"] {
         let (said, result) = answers.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("{what} does not end"));
         assert_eq!(said, what);
@@ -99,18 +110,21 @@ fn a_device_that_fails_gives_errors_and_an_end() {
 fn a_device_that_does_not_answer_can_be_left() {
     let Some(mut stack) = Stack::new() else { return };
     let lower = stack.lower.take().expect("the device");
-    lower.signal(Signal::STOP);
     let waiting: Vec<_> = (1..=4).map(|n| stack.client(n * (7 << 20))).collect();
+    lower.signal(Signal::STOP);
+    for client in &waiting {
+        client.go.send(()).expect("the client");
+    }
     std::thread::sleep(Duration::from_secs(2));
     let mut answered = 0;
-    for answers in &waiting {
-        answered += answers.try_iter().count();
+    for client in &waiting {
+        answered += client.answers.try_iter().count();
     }
     println!("{answered} answers while the device stands still");
     let upper = stack.upper.take().expect("mounted");
     upper.signal(Signal::TERM);
-    for answers in &waiting {
-        let (what, result) = answers.recv_timeout(PATIENCE).expect("a client that waits is let go");
+    for client in &waiting {
+        let (what, result) = client.answers.recv_timeout(PATIENCE).expect("a client that waits is let go");
         println!("{what}: {result:?}");
     }
     let ended = upper.wait_for_end();

@@ -1,7 +1,7 @@
 //! Images, mounts, and what is seen in them.
 
 use rumpcap::block::{BlockDevice, FileDevice};
-use rumpcap::{Access, Kernel, Mount, MountOptions};
+use rumpcap::{Access, Kernel, MountOptions};
 use rumpcap_fuse::{End, Options, Session};
 use rumpcap_testing::loop_mount;
 use rumpcap_testing::skip::skip;
@@ -86,11 +86,6 @@ fn options(access: Access) -> Options {
         options.flags |= rumpcap_fuse::MountFlags::RDONLY;
     }
     options
-}
-
-/// Starts to serve what is mounted already.
-pub fn session(mount: Mount, root: &Path) -> Session {
-    Session::start(mount, root, &options(Access::Write)).unwrap()
 }
 
 /// All that GNU tools see of a tree, line by line: names, types, modes, owners, sizes, links, attributes; and its contents' digests.
