@@ -37,7 +37,7 @@ struct Command {
 enum Task {
     /// Measure against the limit, the peers and the kernel; write docs/bench/
     Bench(bench::Args),
-    /// Measure writing against the limit, the kernel, fuse2fs and debugfs; write docs/bench/writing.md
+    /// Measure writing against the limit, the kernel, fuse2fs, debugfs, lwext4 and mke2fs; write docs/bench/writing.md
     BenchWrite(bench_write::Args),
     /// Walk and read a large ext4 image at 600 KiB, and show memory against the limit
     Demo(demo::Args),

@@ -4,7 +4,7 @@
 use crate::{Metadata, Mount};
 use core::ops::Range;
 use rumpcap_host::{Error, Result};
-use rumpcap_vfs::{Allocate, Extent, LentPage, OpenFile};
+use rumpcap_vfs::{Allocate, Extent, LentPage, OpenFile, SyncFile};
 use rumpcap_vm::PAGE_SIZE;
 use std::io::{Read, Seek, SeekFrom, Write};
 
@@ -43,6 +43,8 @@ pub struct File {
     mount: Mount,
     open: OpenFile,
     position: u64,
+    /// It stays in use when this handle goes: who keeps it closes it.
+    pub(crate) is_kept: bool,
 }
 
 /// Bytes of a page that the kernel lends without copying. They count as wired memory while they are held.
@@ -68,7 +70,11 @@ impl core::ops::Deref for Lease {
 
 impl File {
     pub(crate) fn new(mount: &Mount, open: OpenFile) -> File {
-        File { mount: mount.clone(), open, position: 0 }
+        File { mount: mount.clone(), open, position: 0, is_kept: false }
+    }
+
+    pub(crate) fn node(&self) -> &rumpcap_vfs::Node {
+        self.open.node()
     }
 
     /// Attributes, as they are now.
@@ -141,12 +147,21 @@ impl File {
         self.mount.vfs().allocate(&self.open, range, how, self.mount.now())
     }
 
-    /// Makes the file durable, and with it all that was changed before.
+    /// Makes the file durable: content, attributes, names. `fsync`.
     ///
     /// # Errors
-    /// As [`Mount::sync`].
+    /// The error that stops writing; the first of writing this file's content since it was synced last, whoever wrote it. An error is
+    /// told once here, and once by [`Mount::sync`] or [`Mount::unmount`].
     pub fn sync(&self) -> Result<()> {
-        self.mount.sync()
+        self.mount.vfs().sync_file(&self.open, SyncFile::All, self.mount.now())
+    }
+
+    /// Makes the file's content durable, and what it takes to read it (length and places, not times). `fdatasync`.
+    ///
+    /// # Errors
+    /// As [`File::sync`].
+    pub fn sync_data(&self) -> Result<()> {
+        self.mount.vfs().sync_file(&self.open, SyncFile::Content, self.mount.now())
     }
 
     /// The bytes from `offset` to the end of its page or of the file, lent without copying (as a copy, if the mount can be written); `None` at the end of the
@@ -208,7 +223,9 @@ impl Write for File {
 
 impl Drop for File {
     fn drop(&mut self) {
-        self.mount.vfs().close(&self.open, self.mount.now());
+        if !self.is_kept {
+            self.mount.vfs().close(&self.open, self.mount.now());
+        }
     }
 }
 

@@ -39,6 +39,7 @@ mod kernel;
 mod metadata;
 mod mount;
 mod read_dir;
+mod served;
 mod walk;
 
 pub use change::Owner;
@@ -54,6 +55,7 @@ pub use rumpcap_vfs::{
     Access, Allocate, DataMode, FileKind, Rename, SetAttributes, SetXattr, StatFs, Timestamp,
 };
 pub use rumpcap_vm::{Daemon, MemoryReport, PolicyKind, PoolBytes, Trace, TraceEvent};
+pub use served::{NodeId, ServedEntry};
 pub use walk::{Walk, WalkEntry, WalkError};
 
 /// The examples of the README, compiled with the documentation's.

@@ -296,3 +296,38 @@ fn who_mounts_by_a_backup_of_the_super_block_reads() {
     drop(mount);
     assert!(device.to_bytes() == image);
 }
+
+#[test]
+fn a_server_names_an_inode_and_not_the_next_of_its_number() {
+    let Some(image) = image(&["-t", "ext4"]) else { return };
+    let device = Arc::new(MemoryDevice::from_bytes(&image));
+    let mount = mount(&device, 400 << 10, Access::Write);
+    let root = mount.root_id().unwrap();
+    let named = OsStr::new("file");
+    let first = mount.create_at(root.ino, named, &Owner::default()).unwrap();
+    first.write_at(b"first", 0).unwrap();
+    // Kept in use by nothing but its name, it outlives its entry ...
+    let id = first.keep();
+    mount.remove_file_at(root.ino, named).unwrap();
+    assert_eq!(mount.metadata_id(id).unwrap().nlink(), 0);
+    assert_eq!(read_all(&mount.open_id(id).unwrap()), b"first");
+    let second = mount.create_at(root.ino, named, &Owner::default()).unwrap().metadata().unwrap();
+    assert_ne!(second.ino(), id.ino);
+    // ... until it is released. Then the number is given again, with another generation.
+    mount.release(id);
+    assert_eq!(mount.metadata_id(id).err(), Some(Error::Stale));
+    mount.remove_file_at(root.ino, named).unwrap();
+    let third = mount.create_at(root.ino, named, &Owner::default()).unwrap().metadata().unwrap();
+    assert_eq!(third.ino(), id.ino);
+    assert_eq!(mount.open_id(id).err(), Some(Error::Stale));
+    assert_eq!(mount.open_id(third.id()).unwrap().metadata().unwrap(), third);
+    let mut names = Vec::new();
+    let listed = mount.read_dir_id(root, 0, &mut |entry| {
+        names.push((entry.name.to_vec(), entry.ino));
+        std::ops::ControlFlow::Continue(())
+    });
+    listed.unwrap();
+    assert!(names.contains(&(b"file".to_vec(), third.ino())) && names.contains(&(b"..".to_vec(), root.ino)));
+    mount.unmount().unwrap();
+    assert_clean(&device.to_bytes());
+}

@@ -344,6 +344,29 @@ pub trait Change: FileSystem {
     /// The error that stops writing.
     fn commit(&self, r: &Reservation<'_>, when: Commit, now: Timestamp) -> Result<()>;
 
+    /// Whether nothing has to be committed to make a file durable: then what is to be given to [`Change::make_durable`]. For an answer
+    /// at once: the mount's lock is not held. It may give `None` without need.
+    fn is_committed(&self, ino: InodeNo, what: SyncFile) -> Option<Committed>;
+
+    /// Commits what was changed if `what` of a file needs it; its own content was written before. Does not flush.
+    ///
+    /// # Errors
+    /// The error that stops writing.
+    fn commit_file(
+        &self,
+        r: &Reservation<'_>,
+        ino: InodeNo,
+        what: SyncFile,
+        now: Timestamp,
+    ) -> Result<Committed>;
+
+    /// Makes durable what was committed, and all content that was written before the call. The mount's lock is not held, so others go on
+    /// meanwhile.
+    ///
+    /// # Errors
+    /// The error that stops writing; `Io`.
+    fn make_durable(&self, what: Committed, now: Timestamp) -> Result<()>;
+
     /// Makes all changes and all content durable.
     ///
     /// # Errors
@@ -355,6 +378,24 @@ pub trait Change: FileSystem {
     /// # Errors
     /// As [`Change::sync`]; the file system then needs recovery.
     fn unmount(&self, r: &Reservation<'_>, now: Timestamp) -> Result<()>;
+}
+
+/// How much of a file is made durable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SyncFile {
+    /// Its content, its attributes and its names: `fsync`.
+    All,
+    /// Its content, and what it takes to read that: `fdatasync`.
+    Content,
+}
+
+/// What has to become durable before a file is: of the file system that gave it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Committed {
+    /// The newest transaction that counts, 0 for none.
+    pub number: u64,
+    /// Where that went.
+    pub place: Option<u32>,
 }
 
 /// When to commit.

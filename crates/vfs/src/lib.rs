@@ -32,8 +32,8 @@ mod writing;
 
 pub use batch::{Batch, DirScan, Record};
 pub use change::{
-    Access, Allocate, Change, Commit, DataMode, EntryName, InUse, NewFile, Placed, Remove, Removed, Rename,
-    Renamed, SetAttributes, SetXattr, Step, Store, Written,
+    Access, Allocate, Change, Commit, Committed, DataMode, EntryName, InUse, NewFile, Placed, Remove,
+    Removed, Rename, Renamed, SetAttributes, SetXattr, Step, Store, SyncFile, Written,
 };
 pub use data::{DIRECT_READ_BYTES, LentPage};
 pub use file_system::{DirCookie, DirEntry, DirSink, Extent, FileSystem, StatFs, XattrSink};

@@ -102,7 +102,12 @@ impl Mount {
     /// Closes a file that [`Mount::open`] has opened, once. One without names that nobody else has open is deleted; the caller is not
     /// inside.
     pub fn close(&self, open: &OpenFile, now: Timestamp) {
-        let (Some(writing), ino) = (&self.writing, open.ino()) else { return };
+        self.close_ino(open.ino(), now);
+    }
+
+    /// As [`Mount::close`], by the number of an inode that is open: for those who keep no [`OpenFile`] between operations.
+    pub fn close_ino(&self, ino: InodeNo, now: Timestamp) {
+        let Some(writing) = &self.writing else { return };
         if writing.opens.close(ino) == Closed::Done {
             return;
         }

@@ -4,13 +4,15 @@
 //! Who calls it: `mount` (opening and closing), `tree` (names that go).
 //!
 //! OP-1. An inode is in the table as long as a handle of it is open. OP-2. An inode without names and with handles is marked; who closes
-//! the last one deletes it, alone in the mount, so nobody opens it meanwhile.
+//! the last one deletes it, alone in the mount, so nobody opens it meanwhile; or the mount does, at its end. OP-3. The memory of the first
+//! is taken at mount and kept: whatever else has taken the rest, a hundred inodes can be open.
 //!
-//! Locks: one mutex, held for moments. Memory: up to a 16th of the limit, as files are opened. Failure: `NoMemory`, for the file
-//! that is one too many.
+//! Locks: one mutex, held for moments. Memory: two frames of a small limit from the beginning, and up to a 16th of the limit, as
+//! files are opened. Failure: `NoMemory`, for the file that is one too many.
 
 use crate::cache::{Cache, Entry};
 use crate::node::InodeNo;
+use core::cell::Cell;
 use rumpcap_host::sync::{Arc, Mutex};
 use rumpcap_host::{Error, Result};
 use rumpcap_vm::{ItemNo, Reclaim, Vm};
@@ -62,7 +64,9 @@ impl OpenTable {
     /// An empty table. Allocates: at mount only.
     pub(crate) fn new(vm: &Arc<Vm>) -> Arc<OpenTable> {
         let most = Cache::<Open>::entries_in(vm.plan().limit_bytes / SHARE);
-        let table = Arc::new(OpenTable { vm: vm.clone(), cache: Mutex::new(Cache::new(most)) });
+        let mut cache = Cache::new(most);
+        cache.take_first(vm);
+        let table = Arc::new(OpenTable { vm: vm.clone(), cache: Mutex::new(cache) });
         vm.register_reclaim(Arc::downgrade(&(table.clone() as _)));
         table
     }
@@ -115,6 +119,14 @@ impl OpenTable {
         find(&mut self.cache.lock(), ino).is_some()
     }
 
+    /// Takes out an inode without names that is still open, at unmounting; whoever had it open closes it no more.
+    pub(crate) fn take_nameless(&self) -> Option<InodeNo> {
+        let found = Cell::new(None);
+        let is_first = |open: &Open| open.is_nameless && found.get().is_none();
+        self.cache.lock().take_all(is_first, |open| found.set(Some(open.ino)));
+        found.get()
+    }
+
     /// Notes whether an inode has names; false if no handle of it is open.
     pub(crate) fn set_nameless(&self, ino: InodeNo, is_nameless: bool) -> bool {
         let mut cache = self.cache.lock();
@@ -126,10 +138,33 @@ impl OpenTable {
 
 impl Reclaim for OpenTable {
     fn give_back_empty(&self) -> u64 {
-        self.cache.try_lock().map_or(0, |mut cache| cache.give_back_empty())
+        self.cache.try_lock().map_or(0, |mut cache| cache.give_back_spare())
     }
 
     fn reclaim(&self) -> u64 {
         0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rumpcap_vm::{BootOptions, Daemon, WiredRun};
+
+    /// OP-3: files were refused, in a kernel whose memory the buffers of walks and the caches had taken.
+    #[test]
+    fn the_first_files_are_opened_when_no_memory_is_left() {
+        let limit_bytes = Some(256 << 10);
+        let vm = Vm::boot(BootOptions { limit_bytes, daemon: Daemon::Inline, ..Default::default() }).unwrap();
+        let table = OpenTable::new(&vm);
+        let taken: Vec<_> =
+            core::iter::from_fn(|| WiredRun::buffer(&vm, 1, "all that is left").ok()).collect();
+        assert!(taken.len() > 10);
+        table.open(InodeNo(7)).unwrap();
+        assert_eq!(table.close(InodeNo(7)), Closed::Done);
+        // Nor does the daemon take it.
+        assert_eq!(table.give_back_empty(), 0);
+        (0..80).for_each(|ino| table.open(InodeNo(ino)).unwrap());
+        (0..80).for_each(|ino| assert_eq!(table.close(InodeNo(ino)), Closed::Done));
     }
 }

@@ -196,9 +196,9 @@ impl Mount {
 
     /// Forgets the pages of `range`, and those that are partly in it, which are not dirty.
     fn forget_pages(&self, ino: InodeNo, range: Range<u64>) {
-        if let Some(object) = self.vfs.vnodes.object(self.number, ino) {
+        if let Some(vnode) = self.vfs.vnodes.with_pages(self.number, ino) {
             let end = PageIndex(range.end.div_ceil(PAGE_SIZE as u64));
-            self.vfs.vm.discard_range(object, PageIndex::of(range.start)..end);
+            self.vfs.vm.discard_range(vnode.object(), PageIndex::of(range.start)..end);
         }
     }
 

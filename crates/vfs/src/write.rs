@@ -28,7 +28,7 @@ use crate::writing::Changing;
 use core::cell::Cell;
 use core::ops::Range;
 use rumpcap_host::{Error, Result};
-use rumpcap_vm::{BusyPages, PAGE_SIZE, PageIndex, PageRef, Pager, UNIT_BYTES};
+use rumpcap_vm::{BusyPages, Dirty, Due, PAGE_SIZE, PageIndex, PageRef, Pager, UNIT_BYTES};
 use std::io::IoSlice;
 
 /// The most bytes of one piece: as long as it is stored, others wait.
@@ -111,14 +111,13 @@ impl Mount {
         })
     }
 
-    /// Forgets the pages of what is about to be overwritten on the device. What else they hold is written first.
+    /// Forgets the pages of what is about to be overwritten on the device. Those that are dirty are written first: the device may refuse
+    /// what is to come, and what was written before must be there then.
     fn forget_overwritten(&self, ino: InodeNo, range: Range<u64>) {
-        let Some(object) = self.vfs.vnodes.object(self.number, ino) else { return };
-        if !range.end.is_multiple_of(PAGE_SIZE as u64) {
-            self.write_dirty_pages_of(ino);
-        }
-        let end = PageIndex(range.end.div_ceil(PAGE_SIZE as u64));
-        self.vfs.vm.discard_range(object, PageIndex::of(range.start)..end);
+        let Some(vnode) = self.vfs.vnodes.with_pages(self.number, ino) else { return };
+        let (first, end) = (PageIndex::of(range.start), PageIndex(range.end.div_ceil(PAGE_SIZE as u64)));
+        self.vfs.vm.write_back(Dirty::In(vnode.object(), first, end));
+        self.vfs.vm.discard_range(vnode.object(), first..end);
     }
 
     /// Writes a part of a page, or all of it, through the page.
@@ -141,7 +140,10 @@ impl Mount {
         let written =
             change.fs.write(change, piece.ino, piece.offset, piece.data, piece.now, &mut |placed| {
                 let page = page.take().expect("content is stored at most once");
-                self.store_in_page(change.fs, page, piece, &placed)
+                // What makes the file longer is not there before its bytes are.
+                let grows = piece.offset + placed.len_bytes as u64 > node.attributes.size_bytes;
+                let due = if placed.is_new || grows { Due::BeforeCommit } else { Due::Anytime };
+                self.store_in_page(change.fs, page, piece, &placed, due)
             });
         // Nothing of it is what the file holds.
         if page.take().is_some() && blank.is_used.get() {
@@ -173,6 +175,7 @@ impl Mount {
         page: PageRef<'_>,
         piece: &Piece<'_>,
         placed: &Placed,
+        due: Due,
     ) -> Result<()> {
         let data = &piece.data[..placed.len_bytes];
         let start = (piece.offset % PAGE_SIZE as u64) as usize;
@@ -189,7 +192,7 @@ impl Mount {
         let mut page = page.modify();
         page[bytes].copy_from_slice(data);
         match place {
-            Some(place) => drop(page.dirty(fs.dirty_device(), place, units)),
+            Some(place) => drop(page.dirty(fs.dirty_device(), place, units, due)),
             None => drop(page.finish()),
         }
         Ok(())

@@ -170,7 +170,7 @@ impl Ext4 {
         };
         let fs = Ext4::over(vm, Arc::clone(&over), options)?;
         let below = Below { journal, in_journal, writeback: Arc::new(Content(over)) };
-        let writer = Writer::new(vm, &fs.sb, &sizes, counts, below, options.data)?;
+        let writer = Writer::new(vm, &fs.sb, &sizes, counts, below, options)?;
         let fs = Ext4 { recovery, writer: Some(Box::new(writer)), ..fs };
         match orphan::finish_all(&fs, &vm.reserve(MAX_PINS), now) {
             // It was damaged, and is not to be changed then: it can be read.
@@ -238,6 +238,8 @@ impl Ext4 {
         let device = self.device.device();
         let closed = match &writer.journal {
             Some(journal) => journal.close(now, &mut MarkOnDevice(&**journal)),
+            // As the kernel leaves one that it has made read-only: to be checked.
+            None if self.is_damaged() => synced,
             None => synced.and_then(|()| mark_unmounted(&**device)).and_then(|()| device.flush()),
         };
         self.stop_writing(Error::ReadOnly);

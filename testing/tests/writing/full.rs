@@ -54,7 +54,7 @@ fn nearly_full(name: &str, blocks: u64, count: usize) -> Result<usize, String> {
     }
     run.compare(&mut target).map_err(|failure| failure.to_string())?;
     target.unmount().map_err(|error| format!("unmounting: {error}"))?;
-    judge(&device.to_bytes(), &mut run.model, LIMIT)?;
+    judge(&setup, &device.to_bytes(), &mut run.model, LIMIT)?;
     Ok(run.refused)
 }
 

@@ -18,7 +18,8 @@ const LAYERS: &[&[&str]] = &[
     &["crates/vfs"],
     &["fs/*"],
     &["crates/kernel", "crates/trace"],
-    &["testing", "front/*"],
+    &["testing", "front/fuse", "front/nfs"],
+    &["front/cli"],
     &["xtask", "fuzz", "testing/*"],
 ];
 

@@ -622,8 +622,18 @@ impl Change for HeapFs {
     fn commit(&self, _: &Reservation<'_>, _: Commit, _: Timestamp) -> Result<()> {
         Ok(())
     }
+    fn is_committed(&self, _: InodeNo, _: SyncFile) -> Option<Committed> {
+        None
+    }
+    fn commit_file(&self, _: &Reservation<'_>, _: InodeNo, _: SyncFile, _: Timestamp) -> Result<Committed> {
+        Ok(Committed::default())
+    }
+    fn make_durable(&self, _: Committed, _: Timestamp) -> Result<()> {
+        self.device.device().flush()
+    }
     fn sync(&self, _: &Reservation<'_>, _: Timestamp) -> Result<()> {
-        self.device.vm().clean(Dirty::For(self.dirty), self.dirty)
+        self.device.vm().write_back(Dirty::For(self.dirty));
+        self.device.vm().loss_on(self.dirty)
     }
     fn unmount(&self, r: &Reservation<'_>, now: Timestamp) -> Result<()> {
         self.sync(r, now)

@@ -9,7 +9,9 @@
 use super::bitmap::{To, first_free, first_used};
 use super::descriptor::{Descriptor, Map};
 use super::walk::Walk;
+use crate::block::within_page;
 use crate::checksum::crc32c;
+use crate::inode::copy_inode;
 use crate::transaction::Handle;
 use rumpcap_host::{Error, Result};
 use rumpcap_vfs::{FileKind, InodeNo};
@@ -81,16 +83,23 @@ impl Handle<'_> {
         self.put_descriptor(&descriptor)?;
         let counts = self.counts();
         counts.inodes_free = counts.inodes_free.saturating_sub(1);
-        Ok((ino, self.new_generation(ino)))
+        Ok((ino, self.new_generation(ino)?))
     }
 
-    /// A generation that tells this use of the number from others: it follows from the file system, the number and the time, so that the
-    /// same operations make the same image.
-    fn new_generation(&self, ino: InodeNo) -> u32 {
-        let sum = crc32c(!0, &self.fs.sb.uuid);
+    /// A generation that tells this use of the number from the one before, which is still in the inode's place: it follows from that, the
+    /// file system, the number and the time, so that the same operations make the same image. The clock alone would not do: it ticks
+    /// seldom, and may be fixed.
+    fn new_generation(&self, ino: InodeNo) -> Result<u32> {
+        let fs = self.fs;
+        let at = fs.inode_place(self.r, ino)?.at;
+        let page = fs.device.page(self.r, at, 0)?;
+        let last = copy_inode(page.get(within_page(at)..).unwrap_or_default()).generation.get();
+        let sum = crc32c(!0, &fs.sb.uuid);
         let sum = crc32c(sum, &ino.0.to_le_bytes());
         let sum = crc32c(sum, &self.now.seconds.to_le_bytes());
-        crc32c(sum, &self.now.nanoseconds.to_le_bytes())
+        let sum = crc32c(sum, &self.now.nanoseconds.to_le_bytes());
+        let new = crc32c(sum, &last.to_le_bytes());
+        Ok(if new == last { new.wrapping_add(1) } else { new })
     }
 
     /// Frees inode `ino`, which was of `kind`; its inode has been put as deleted.

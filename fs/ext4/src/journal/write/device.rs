@@ -9,7 +9,9 @@ use super::compound::LoggedBlock;
 use super::log_map::{LogMap, Logged};
 use super::writer::{Form, Tail, Writer};
 use core::ops::DerefMut;
+use core::sync::atomic::Ordering::SeqCst;
 use rumpcap_block::{BlockDevice, ReadCursor};
+use rumpcap_host::sync::atomic::AtomicU64;
 use rumpcap_host::sync::{Mutex, RwLock};
 use rumpcap_host::{Error, Result};
 use rumpcap_vfs::Timestamp;
@@ -30,6 +32,8 @@ pub struct JournaledDevice<M: Memory> {
     block_size: u64,
     map: RwLock<LogMap<M>>,
     writer: Mutex<Writer<M>>,
+    /// Drawn by who wants its data durable: see [`JournaledDevice::make_durable`].
+    tickets: AtomicU64,
 }
 
 /// How full the journal is.
@@ -66,7 +70,8 @@ impl<M: Memory> JournaledDevice<M> {
         MountState::read(&*base)?;
         let (writer, map) = Writer::open(Arc::clone(&base), runs, geometry, form, memory, mark)?;
         let block_size = u64::from(geometry.block_size_bytes);
-        Ok(JournaledDevice { base, block_size, map: RwLock::new(map), writer: Mutex::new(writer) })
+        let (map, writer) = (RwLock::new(map), Mutex::new(writer));
+        Ok(JournaledDevice { base, block_size, map, writer, tickets: AtomicU64::new(0) })
     }
 
     /// Commits: `blocks`, each once, have new content, and the blocks `revoked`, none of them among the first, are
@@ -90,7 +95,7 @@ impl<M: Memory> JournaledDevice<M> {
         self.writer.lock().max_commit_blocks(&self.map.read())
     }
 
-    /// Closes the open transaction if it is older than [`INTERVAL_SECONDS`](super::INTERVAL_SECONDS). For a timer;
+    /// Closes the open transaction if it is older than the interval ([`INTERVAL_NS`](super::INTERVAL_NS)). For a timer;
     /// `commit` does it too.
     ///
     /// # Errors
@@ -107,6 +112,44 @@ impl<M: Memory> JournaledDevice<M> {
     /// The error that aborted the journal.
     pub fn sync(&self, now: Timestamp) -> Result<()> {
         self.writer.lock().sync(&self.map, now)
+    }
+
+    /// Makes the transaction `tid`, if one is given, and all data that was written before the call durable. Who waits meanwhile for the
+    /// same has nothing left to do.
+    ///
+    /// # Errors
+    /// The error that aborted the journal.
+    pub fn make_durable(&self, tid: Option<Tid>, now: Timestamp) -> Result<()> {
+        let ticket = self.tickets.fetch_add(1, SeqCst).saturating_add(1);
+        let mut writer = self.writer.lock();
+        writer.check_running()?;
+        let served = self.tickets.load(SeqCst);
+        if tid.is_some_and(|tid| !writer.recorded.is_at_least(tid)) {
+            writer.record(&self.map, now)?;
+        }
+        let is_durable = tid.is_none_or(|tid| writer.durable.is_at_least(tid));
+        // A flush that began when this ticket was drawn has taken the data along.
+        if is_durable && writer.served >= ticket {
+            return Ok(());
+        }
+        let flushed = writer.flush();
+        writer.or_abort(flushed)?;
+        writer.served = served;
+        Ok(())
+    }
+
+    /// Has transactions closed at an age of `interval_ns` instead of [`INTERVAL_NS`](super::INTERVAL_NS): 0 with each commit,
+    /// `u64::MAX` never for their age.
+    pub fn set_interval_ns(&self, interval_ns: u64) {
+        self.writer.lock().interval_ns = interval_ns;
+    }
+
+    /// Closes the open transaction, if there is one. It is durable with the next flush.
+    ///
+    /// # Errors
+    /// The error that aborted the journal.
+    pub fn record(&self, now: Timestamp) -> Result<()> {
+        self.writer.lock().record(&self.map, now)
     }
 
     /// Makes all commits durable and brings all blocks home.

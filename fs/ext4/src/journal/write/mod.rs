@@ -18,7 +18,7 @@
 //! A small memory hands over its blocks often, and a flush each time would be its end. So what is handed over (a
 //! *commit* of the mount) is appended to a *compound transaction* that is still open: it is readable through the map
 //! and its frames can be given away, but it has no commit block yet. The compound is *recorded*, and becomes one JBD2
-//! transaction, when durability is asked for, when it is older than [`INTERVAL_SECONDS`], or when map or log are
+//! transaction, when durability is asked for, when it is older than [`INTERVAL_NS`], or when map or log are
 //! full:
 //!
 //! ```text
@@ -90,8 +90,8 @@ pub use compound::LoggedBlock;
 pub use device::{JournaledDevice, Memory, Usage};
 pub use writer::{BlockNumbers, Checksums, Form};
 
-/// A compound is recorded when it is older than this at the next call: the interval at which Linux commits.
-pub const INTERVAL_SECONDS: i64 = 5;
+/// A compound is recorded when it is this old at the next call, in nanoseconds of the host's clock: the interval at which Linux commits.
+pub const INTERVAL_NS: u64 = 5_000_000_000;
 
 /// Fewest entries that the map must have room for.
 pub const MIN_MAP_ENTRIES: usize = 64;

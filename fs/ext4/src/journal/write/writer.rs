@@ -7,12 +7,13 @@
 use super::super::format::{ChecksumVersion, Features, Header, SuperBlock, Tid};
 use super::super::log::{Log, LogBlock};
 use super::super::{Geometry, JournalMap, RecoveryMark, Run, checksum};
-use super::MIN_MAP_ENTRIES;
 use super::device::Memory;
 use super::encode::{Codec, Descriptor};
 use super::log_map::LogMap;
 use super::placement::Placement;
+use super::{INTERVAL_NS, MIN_MAP_ENTRIES};
 use rumpcap_block::BlockDevice;
+use rumpcap_host::clock::Moment;
 use rumpcap_host::{Error, Result};
 use rumpcap_vfs::Timestamp;
 use std::io::IoSlice;
@@ -82,7 +83,7 @@ pub(super) struct Writer<M> {
     pub(super) recorded: Tid,
     pub(super) durable: Tid,
     /// When the first commit went into the running compound; `None` when none is open.
-    pub(super) since: Option<Timestamp>,
+    pub(super) since: Option<Moment>,
     /// Times of commit blocks never go back, which would look like blocks of an earlier time.
     pub(super) last_time: Timestamp,
     /// What stopped the journal.
@@ -91,6 +92,10 @@ pub(super) struct Writer<M> {
     /// Byte of the device of the journal's super block.
     super_block_at: u64,
     pub(super) checkpoints: u64,
+    /// Who had such a ticket when the last flush of theirs began is served: see `JournaledDevice::make_durable`.
+    pub(super) served: u64,
+    /// The age at which a compound is recorded.
+    pub(super) interval_ns: u64,
 }
 
 impl<M: Memory> Writer<M> {
@@ -140,6 +145,8 @@ impl<M: Memory> Writer<M> {
             super_block,
             super_block_at: at.saturating_mul(u64::from(geometry.block_size_bytes)),
             checkpoints: 0,
+            served: 0,
+            interval_ns: INTERVAL_NS,
         };
         writer.begin(mark)?;
         Ok((writer, map))
