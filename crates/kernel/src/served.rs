@@ -118,7 +118,8 @@ impl Mount {
     }
 
     /// Hands the entries of a directory from `from` on (0 is the start) to `sink`, until it breaks or the directory ends. `sink` must not
-    /// call the kernel.
+    /// call the kernel. An entry that is there all the time is given once, however long `from` was kept and whatever came and went
+    /// since; it has 63 bits and outlives a restart.
     ///
     /// # Errors
     /// As [`Mount::metadata_id`]; `NotADirectory`; `Encrypted`. Entries before a broken block have been handed over.
@@ -133,7 +134,7 @@ impl Mount {
         if dir.kind() != FileKind::Directory {
             return Err(Error::NotADirectory);
         }
-        self.vfs().fs().read_dir(&r, &dir, DirCookie(from), &mut |entry| {
+        self.vfs().fs().read_dir_stable(&r, &dir, DirCookie(from), &mut |entry| {
             sink(ServedEntry { name: entry.name, ino: entry.ino.0, kind: entry.kind, next: entry.next.0 })
         })
     }

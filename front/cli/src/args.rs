@@ -69,6 +69,9 @@ pub struct GlobalArgs {
     /// Look at the file system as it is on the device, without replaying its journal
     #[arg(long, global = true, help_heading = "Kernel")]
     pub ignore_journal: bool,
+    /// Take *, ? and [ in addresses as they are: no patterns
+    #[arg(long, global = true, help_heading = "Kernel")]
+    pub literal: bool,
     /// Print the memory at boot and a report at the end to standard error
     #[arg(short, long, global = true, action = ArgAction::Count, help_heading = "Kernel")]
     pub verbose: u8,
@@ -226,6 +229,8 @@ pub enum Command {
     Mkfs(mkfs::MkfsArgs),
     /// Tell what is inconsistent in a file system, without repairing it
     Fsck(fsck::FsckArgs),
+    /// Serve a directory of an image to NFS clients
+    Serve(serve::ServeArgs),
     /// Print a completion script for a shell
     Completions(completions::CompletionsArgs),
     /// Write the man pages into a directory

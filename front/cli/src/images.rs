@@ -16,6 +16,7 @@ use rumpcap::{Access, Error, Kernel, Mount, MountOptions, Timestamp};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// What an image holds.
 pub struct Survey {
@@ -107,7 +108,10 @@ pub fn mount_to_write(
         None => device,
     };
     let time = args.time.map(|seconds| Timestamp { seconds, nanoseconds: 0 });
-    let options = MountOptions { access: Access::Write, time, data: args.data, ..MountOptions::default() };
+    // Who fixes the time wants equal bytes for equal changes, however long they take.
+    let commit_interval = time.map(|_| Duration::MAX);
+    let access = Access::Write;
+    let options = MountOptions { access, time, data: args.data, commit_interval, ..MountOptions::default() };
     let mount = kernel.mount(device, &options).map_err(|e| failed(image, partition, &e))?;
     match mount.read_only_reason() {
         Some(reason) => Stop::fatal(format!("{}: cannot be written: {reason}", show(image))),

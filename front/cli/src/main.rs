@@ -2,7 +2,7 @@
 //!
 //! Reading order: `args` (what can be said), `session` (one run), then any file of `commands/`: each is one command.
 //! What they share: `traverse` (walks), `target_dir` (writing that stays beneath a directory of the host), `image_tree` (the same in an
-//! image), `script` (lines that are commands), `lock`, `interrupt`, `pax` (archives), `quote`,
+//! image), `script` (lines that are commands, `words`), `path_pattern`, `lock`, `interrupt`, `pax` (archives), `quote`,
 //! `json`, `units`, `times`, `modes` (spelling).
 //!
 //! Memory: the kernel's is limited; what this program takes beside it is a few buffers. Where an answer needs more
@@ -16,6 +16,7 @@ mod colour;
 mod columns;
 mod commands;
 mod content;
+mod estimate;
 mod glob;
 mod helper;
 mod host_tree;
@@ -32,6 +33,7 @@ mod modes;
 mod outcome;
 mod output;
 mod page;
+mod path_pattern;
 mod pax;
 mod progress;
 mod quote;
@@ -43,6 +45,7 @@ mod times;
 mod traverse;
 mod units;
 mod watch;
+mod words;
 
 use args::{Cli, Command};
 use clap::Parser;
@@ -120,6 +123,7 @@ fn dispatch(command: Command, session: &mut Session) -> Run {
         Command::Man(args) => man::run(session, &args),
         Command::Top(args) => top::run(session, &args),
         Command::Mkfs(args) => mkfs::run(session, &args),
+        Command::Serve(args) => serve::run(session, &args),
         Command::Fsck(args) => fsck::run(session, &args),
     }
 }

@@ -1,7 +1,7 @@
 //! From the number of a request to the operation that answers it.
 //!
 //! Who calls it: `worker`. Whom it calls: `ops`. What is not there is `ENOSYS`, which Linux remembers and does by itself, or without:
-//! `ACCESS`, `FLUSH`, `OPENDIR`, `RELEASEDIR`, `POLL`, `BMAP`, locks; on a mount that is only read `OPEN` and `RELEASE` too.
+//! `ACCESS`, `FLUSH`, `POLL`, `BMAP`, `INTERRUPT`, locks; on a mount that is only read opening and closing too.
 
 use crate::errno::Answer;
 use crate::reply::Reply;
@@ -43,14 +43,15 @@ pub(crate) fn dispatch(server: &Server, request: Request<'_>, reply: &mut Reply<
         opcode::READDIR => server.readdir(request, reply),
         opcode::READDIRPLUS => server.readdirplus(request, reply),
         opcode::OPEN if server.mount.is_writable() => server.open(request, reply),
-        opcode::RELEASE if server.mount.is_writable() => server.release(request),
+        opcode::OPENDIR if server.mount.is_writable() => server.opendir(request, reply),
+        opcode::RELEASE | opcode::RELEASEDIR if server.mount.is_writable() => server.release(request),
         opcode::READ => server.read(request, reply),
         opcode::WRITE => server.write(request, reply),
         opcode::LSEEK => server.lseek(request, reply),
         opcode::FALLOCATE => server.fallocate(request),
         opcode::COPY_FILE_RANGE => server.copy_file_range(request, reply),
-        opcode::FSYNC => server.fsync(request),
-        opcode::FSYNCDIR | opcode::SYNCFS => server.sync(),
+        opcode::FSYNC | opcode::FSYNCDIR => server.fsync(request),
+        opcode::SYNCFS => server.sync(),
         opcode::STATFS => server.statfs(reply),
         opcode::CREATE => server.create(request, reply),
         opcode::TMPFILE => server.tmpfile(request, reply),

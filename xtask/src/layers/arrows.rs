@@ -19,7 +19,7 @@ const LAYERS: &[&[&str]] = &[
     &["fs/*"],
     &["crates/kernel", "crates/trace"],
     &["testing", "front/fuse", "front/nfs"],
-    &["front/*"],
+    &["front/cli"],
     &["xtask", "fuzz", "testing/*"],
 ];
 

@@ -24,6 +24,7 @@ pub mod mv;
 pub mod readlink;
 pub mod rm;
 pub mod rmdir;
+pub mod serve;
 pub mod sha256;
 pub mod shell;
 pub mod stat;

@@ -94,9 +94,13 @@ impl Session {
         Ok(self.remember(image, partition, mount, path))
     }
 
-    /// All of `texts` as targets.
+    /// All that `texts` mean.
     pub fn targets(&mut self, texts: &[OsString]) -> Run<Vec<Target>> {
-        texts.iter().map(|text| self.target(text)).collect()
+        let mut all = Vec::new();
+        for text in texts {
+            all.extend(self.matching(text)?);
+        }
+        Ok(all)
     }
 
     /// As [`Session::target`], to be written. From then on signals end the command in order.
@@ -123,15 +127,36 @@ impl Session {
         Ok(self.remember(image, partition, mount, path))
     }
 
-    /// All of `texts` as targets to be written.
+    /// All that `texts` mean, to be written.
     pub fn all_writable(&mut self, texts: &[OsString], args: WriteArgs) -> Run<Vec<Target>> {
-        texts.iter().map(|text| self.writable(text, args)).collect()
+        let mut all = Vec::new();
+        for text in texts {
+            let target = self.writable(text, args)?;
+            all.extend(self.expand(target));
+        }
+        Ok(all)
     }
 
     fn remember(&mut self, image: PathBuf, partition: Option<u32>, mount: Mount, path: PathBuf) -> Target {
         let identity = identity_of(&image);
         self.mounts.mounted.push(Mounted { image, identity, partition, mount: mount.clone() });
         Target { image: self.mounts.mounted.len() - 1, mount, path }
+    }
+
+    /// How `target` is named where paths of several sides stand: with its image, within an image with a colon.
+    pub fn address_of(&self, target: &Target) -> PathBuf {
+        let mut address = OsString::new();
+        if self.within().is_none()
+            && let Some(mounted) = self.mounts.mounted.get(target.image)
+        {
+            address.push(&mounted.image);
+            if let Some(number) = mounted.partition {
+                address.push(format!("@{number}"));
+            }
+        }
+        address.push(":");
+        address.push(&target.path);
+        PathBuf::from(address)
     }
 
     /// The time of a change that is made now.

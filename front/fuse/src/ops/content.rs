@@ -1,14 +1,15 @@
 //! Content: opening, reading, writing, holes.
 //!
-//! An open file is a count in rumpcap's kernel, and nothing here: the handle that Linux is given is 0, the node id says the rest. On a mount
-//! that is only read not even that: `OPEN` is `ENOSYS`, and Linux asks no more.
+//! An open file or directory is a count in rumpcap's kernel, and nothing here: the handle that Linux is given is 0, the node id says the rest. On
+//! a mount that is only read not even that: `OPEN` and `OPENDIR` are `ENOSYS`, and Linux asks no more.
 
 use crate::errno::{Answer, errno};
 use crate::reply::Reply;
 use crate::request::Request;
 use crate::server::Server;
 use crate::wire::flags::{
-    FOPEN_KEEP_CACHE, FOPEN_NOFLUSH, FOPEN_PARALLEL_DIRECT_WRITES, OPEN_KILL_SUIDGID, WRITE_KILL_SUIDGID,
+    FOPEN_CACHE_DIR, FOPEN_KEEP_CACHE, FOPEN_NOFLUSH, FOPEN_PARALLEL_DIRECT_WRITES, OPEN_KILL_SUIDGID,
+    WRITE_KILL_SUIDGID,
 };
 use crate::wire::received::{CopyFileRangeIn, FallocateIn, LseekIn, OpenIn, ReadIn, WriteIn};
 use crate::wire::sent::{LseekOut, OpenOut, WriteOut};
@@ -42,7 +43,13 @@ impl Server {
         reply.put(&OPENED)
     }
 
-    /// `RELEASE`.
+    /// `OPENDIR`: in use, so that it is something to be looked at when it is removed. Its entries may be cached until it changes.
+    pub(crate) fn opendir(&self, request: Request<'_>, reply: &mut Reply<'_>) -> Answer<()> {
+        self.mount.open_id(self.inode(request.header.nodeid)).map_err(errno)?.keep();
+        reply.put(&OpenOut { fh: 0, open_flags: FOPEN_KEEP_CACHE | FOPEN_CACHE_DIR, padding: 0 })
+    }
+
+    /// `RELEASE`, `RELEASEDIR`.
     pub(crate) fn release(&self, request: Request<'_>) -> Answer<()> {
         self.mount.release(self.inode(request.header.nodeid));
         Ok(())

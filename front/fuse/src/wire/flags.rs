@@ -41,6 +41,8 @@ pub mod setattr {
 
 /// What is said of a file that is opened: its cached pages stay.
 pub const FOPEN_KEEP_CACHE: u32 = 1 << 1;
+/// Entries of a directory may be cached.
+pub const FOPEN_CACHE_DIR: u32 = 1 << 3;
 /// Nothing is to be sent when a descriptor is closed.
 pub const FOPEN_NOFLUSH: u32 = 1 << 5;
 /// Direct writes within the file may come at once.
