@@ -6,7 +6,7 @@ use nfs3_client::nfs3_types::nfs3::*;
 use nfs3_client::nfs3_types::rpc::{auth_unix, opaque_auth};
 use nfs3_client::nfs3_types::xdr_codec::Opaque;
 use nfs3_client::{MountClient, Nfs3Client};
-use rumpcap::block::FileDevice;
+use rumpcap::block::{FileDevice, OpenOptions};
 use rumpcap::{Access, Kernel, MountOptions};
 use rumpcap_nfs::{Key, Options, Ports, Refused, Server, Writes};
 use rumpcap_testing::tools::{command, output, run, run_args};
@@ -86,10 +86,11 @@ impl Served {
 
     pub fn at(place: &Place, options: Options, address: SocketAddr) -> Served {
         let write = options.writes == Writes::Served;
-        let device = rumpcap_host_options(write, &place.image);
+        let device = FileDevice::open_with(&place.image, OpenOptions { write, direct: false }).unwrap();
         let kernel = Kernel::builder().memory_limit(LIMIT_BYTES).boot().unwrap();
         let access = if write { Access::Write } else { Access::Read };
-        let mount = kernel.mount(Arc::new(device), &MountOptions { access, ..MountOptions::default() }).unwrap();
+        let mount =
+            kernel.mount(Arc::new(device), &MountOptions { access, ..MountOptions::default() }).unwrap();
         let server = Server::bind(mount, address, &place.key(), options).unwrap();
         let stop = Arc::new(AtomicBool::new(false));
         let (asked, address) = (stop.clone(), server.address());
@@ -124,10 +125,6 @@ impl Drop for Served {
     fn drop(&mut self) {
         self.end();
     }
-}
-
-fn rumpcap_host_options(write: bool, image: &Path) -> FileDevice {
-    if write { FileDevice::open_writable(image).unwrap() } else { FileDevice::open(image).unwrap() }
 }
 
 /// A blocking stream under a client that would rather wait otherwise.
