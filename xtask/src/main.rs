@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 
 mod bench;
+mod bench_mount;
 mod bench_write;
 mod demo;
 mod layers;
@@ -37,7 +38,9 @@ struct Command {
 enum Task {
     /// Measure against the limit, the peers and the kernel; write docs/bench/
     Bench(bench::Args),
-    /// Measure writing against the limit, the kernel, fuse2fs and debugfs; write docs/bench/writing.md
+    /// Measure mounts by FUSE against fuse2fs and the kernel; write docs/bench/mount.md
+    BenchMount(bench_mount::Args),
+    /// Measure writing against the limit, the kernel, fuse2fs, debugfs, lwext4 and mke2fs; write docs/bench/writing.md
     BenchWrite(bench_write::Args),
     /// Walk and read a large ext4 image at 600 KiB, and show memory against the limit
     Demo(demo::Args),
@@ -58,6 +61,7 @@ enum Task {
 fn main() -> std::process::ExitCode {
     let done = match Command::parse().task {
         Task::Bench(args) => bench::run(&args),
+        Task::BenchMount(args) => bench_mount::run(&args),
         Task::BenchWrite(args) => bench_write::run(&args),
         Task::Demo(args) => demo::run(&args),
         Task::Layers => layers::run(),

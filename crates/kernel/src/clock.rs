@@ -1,4 +1,5 @@
-//! [`Clock`]: what time it is for the changes of a mount: the host's time, or one that the caller has fixed.
+//! [`Clock`]: what time it is for the changes of a mount: the host's time, or one that the caller has fixed. Ages are not its
+//! business: they are the host's clock's.
 
 use rumpcap_vfs::Timestamp;
 

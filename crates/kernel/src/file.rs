@@ -4,7 +4,7 @@
 use crate::{Metadata, Mount};
 use core::ops::Range;
 use rumpcap_host::{Error, Result};
-use rumpcap_vfs::{Allocate, Extent, LentPage, OpenFile};
+use rumpcap_vfs::{Allocate, Extent, LentPage, OpenFile, SyncFile};
 use rumpcap_vm::PAGE_SIZE;
 use std::io::{Read, Seek, SeekFrom, Write};
 
@@ -147,12 +147,21 @@ impl File {
         self.mount.vfs().allocate(&self.open, range, how, self.mount.now())
     }
 
-    /// Makes the file durable, and with it all that was changed before.
+    /// Makes the file durable: content, attributes, names. `fsync`.
     ///
     /// # Errors
-    /// As [`Mount::sync`].
+    /// The error that stops writing; the first of writing this file's content since it was synced last, whoever wrote it. An error is
+    /// told once here, and once by [`Mount::sync`] or [`Mount::unmount`].
     pub fn sync(&self) -> Result<()> {
-        self.mount.sync()
+        self.mount.vfs().sync_file(&self.open, SyncFile::All, self.mount.now())
+    }
+
+    /// Makes the file's content durable, and what it takes to read it (length and places, not times). `fdatasync`.
+    ///
+    /// # Errors
+    /// As [`File::sync`].
+    pub fn sync_data(&self) -> Result<()> {
+        self.mount.vfs().sync_file(&self.open, SyncFile::Content, self.mount.now())
     }
 
     /// The bytes from `offset` to the end of its page or of the file, lent without copying (as a copy, if the mount can be written); `None` at the end of the

@@ -14,6 +14,7 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// How a file system is mounted.
 ///
@@ -25,9 +26,10 @@ use std::sync::Arc;
 ///
 /// ```
 /// use rumpcap::{Access, MountOptions, Timestamp};
-/// // To be written, with all times that the kernel sets fixed: equal changes give equal images.
+/// // To be written, with all times that the kernel sets fixed, and nothing done for its age: equal changes give equal images.
 /// let time = Some(Timestamp { seconds: 1_700_000_000, nanoseconds: 0 });
-/// let options = MountOptions { access: Access::Write, time, ..MountOptions::default() };
+/// let commit_interval = Some(std::time::Duration::MAX);
+/// let options = MountOptions { access: Access::Write, time, commit_interval, ..MountOptions::default() };
 /// # let _ = options;
 /// ```
 #[derive(Clone, Debug, Default)]
@@ -43,8 +45,11 @@ pub struct MountOptions {
     pub access: Access,
     /// When content is written, as against the metadata that refer to it.
     pub data: DataMode,
-    /// The time of all changes; the host's clock if `None`.
+    /// The time of all changes; the host's clock if `None`. Ages are the host's in any case.
     pub time: Option<Timestamp>,
+    /// How old changes may become before they are committed; five seconds if `None`. The longest duration means never for their age, nor in
+    /// the background: then equal changes, one after the other, give equal images if `time` is fixed too.
+    pub commit_interval: Option<Duration>,
 }
 
 /// What a mount says of itself: for people, in order.
@@ -136,6 +141,7 @@ impl Mount {
             super_block_offset: options.super_block_offset,
             access: options.access,
             data: options.data,
+            commit_interval: options.commit_interval,
             now: clock.now(),
         };
         let ext4 = Arc::new(Ext4::mount(vfs.vm(), device, &options)?);

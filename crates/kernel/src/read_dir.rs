@@ -14,7 +14,9 @@ use std::os::unix::ffi::OsStrExt;
 /// Entries that are taken from the kernel at once.
 const CHUNK: usize = 128;
 
-/// Iterates over the entries of a directory, in the order of the device. After an error the iteration ends.
+/// Iterates over the entries of a directory. On a mount that is read they come in the order of the device; on one that is written in an
+/// order that does not depend on where they are, so that an entry which is there all the time comes exactly once, whatever is
+/// created and removed meanwhile. After an error the iteration ends.
 pub struct ReadDir {
     mount: Mount,
     dir: Node,
@@ -61,7 +63,7 @@ impl ReadDir {
             Ok(dir) => dir,
             Err(error) => return self.error = Some(error),
         };
-        let outcome = self.mount.vfs().fs().read_dir(&r, &dir, *from, &mut |entry| {
+        let outcome = self.mount.vfs().fs().read_dir_stable(&r, &dir, *from, &mut |entry| {
             if chunk.len() == CHUNK {
                 *done = false;
                 return ControlFlow::Break(());

@@ -14,7 +14,7 @@
 use crate::{File, Metadata, Mount};
 use core::ops::ControlFlow;
 use rumpcap_host::{Error, Result};
-use rumpcap_vfs::{DirCookie, FileKind, InodeNo, Node};
+use rumpcap_vfs::{DirCookie, FileKind, InodeNo, Node, OpenFile};
 
 /// An inode: its number, and which of those that had the number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -98,13 +98,28 @@ impl Mount {
         Ok(file)
     }
 
+    /// A handle of an inode that is in use already ([`File::keep`]), which counts as none: for one operation of a server, that keeps nothing
+    /// of its clients' handles. Whoever asks has not released it yet (SE-1).
+    ///
+    /// # Errors
+    /// As [`Mount::metadata_id`].
+    pub fn kept(&self, id: NodeId) -> Result<File> {
+        let r = self.vfs().enter();
+        let node = self.served(&r, id)?;
+        drop(r);
+        let mut file = File::new(self, OpenFile::new(node));
+        file.is_kept = true;
+        Ok(file)
+    }
+
     /// One use less of a file that was kept ([`File::keep`]). One without names that nobody uses any more is deleted; may block for I/O.
     pub fn release(&self, id: NodeId) {
         self.vfs().close_ino(InodeNo(id.ino), self.now());
     }
 
     /// Hands the entries of a directory from `from` on (0 is the start) to `sink`, until it breaks or the directory ends. `sink` must not
-    /// call the kernel.
+    /// call the kernel. An entry that is there all the time is given once, however long `from` was kept and whatever came and went
+    /// since; it has 63 bits and outlives a restart.
     ///
     /// # Errors
     /// As [`Mount::metadata_id`]; `NotADirectory`; `Encrypted`. Entries before a broken block have been handed over.
@@ -119,7 +134,7 @@ impl Mount {
         if dir.kind() != FileKind::Directory {
             return Err(Error::NotADirectory);
         }
-        self.vfs().fs().read_dir(&r, &dir, DirCookie(from), &mut |entry| {
+        self.vfs().fs().read_dir_stable(&r, &dir, DirCookie(from), &mut |entry| {
             sink(ServedEntry { name: entry.name, ino: entry.ino.0, kind: entry.kind, next: entry.next.0 })
         })
     }

@@ -49,6 +49,25 @@ impl<T: Entry> Cache<T> {
         Cache { pool: Pool::new(most), buckets: None, bucket_frames, oldest: NONE, newest: NONE }
     }
 
+    /// Takes the memory of the first entries now, if it can be had, so that they need none later.
+    pub(crate) fn take_first(&mut self, vm: &Arc<Vm>) {
+        self.take_buckets(vm);
+        if self.pool.slabs() == 0
+            && let Ok(run) = WiredRun::slab(vm, self.pool.slab_frames(), T::WHAT)
+        {
+            self.pool.add(run);
+        }
+    }
+
+    fn take_buckets(&mut self, vm: &Arc<Vm>) -> Option<()> {
+        if self.buckets.is_none() {
+            let mut run = WiredRun::slab(vm, self.bucket_frames, T::WHAT).ok()?;
+            run.fill(0xff);
+            self.buckets = Some(run);
+        }
+        Some(())
+    }
+
     /// Entries that fit `share_bytes` of memory, slabs and buckets together.
     pub(crate) fn entries_in(share_bytes: usize) -> u32 {
         let each = size_of::<Linked<T>>() + 2 * size_of::<u32>() + 8;
@@ -85,11 +104,7 @@ impl<T: Entry> Cache<T> {
         value: T,
         recycled: impl FnOnce(T),
     ) -> Option<ItemNo> {
-        if self.buckets.is_none() {
-            let mut run = WiredRun::slab(vm, self.bucket_frames, T::WHAT).ok()?;
-            run.fill(0xff);
-            self.buckets = Some(run);
-        }
+        self.take_buckets(vm)?;
         let linked = Linked { value, hash, chain: self.bucket(hash), older: NONE, newer: NONE };
         let item = self.allocate(vm, linked, recycled)?;
         // Recycling may have changed the chain: link to what is its head now.
@@ -161,6 +176,17 @@ impl<T: Entry> Cache<T> {
         }
         if self.len() == 0 {
             frames += self.buckets.take().map_or(0, |run| u64::from(run.frames()));
+        }
+        frames
+    }
+
+    /// Gives back empty slabs but for one, and not the buckets; returns frames.
+    pub(crate) fn give_back_spare(&mut self) -> u64 {
+        let mut frames = 0;
+        while self.pool.slabs() > 1
+            && let Some(run) = self.pool.drain()
+        {
+            frames += u64::from(run.frames());
         }
         frames
     }

@@ -266,9 +266,9 @@ impl Mount {
 
     /// Writes the dirty pages of a file (DA-4). An error is kept for the next who syncs.
     pub(crate) fn write_dirty_pages_of(&self, ino: InodeNo) {
-        let object = self.writing.as_ref().and_then(|_| self.vfs.vnodes.object(self.number, ino));
-        if let Some(object) = object.filter(|object| self.vfs.vm.is_dirty(*object)) {
-            self.vfs.vm.write_back(Dirty::Of(object));
+        let vnode = self.writing.as_ref().and_then(|_| self.vfs.vnodes.with_pages(self.number, ino));
+        if let Some(vnode) = vnode {
+            self.vfs.vm.write_back(Dirty::Of(vnode.object()));
         }
     }
 

@@ -139,6 +139,25 @@ pub trait FileSystem: Send + Sync {
         sink: &mut DirSink<'_>,
     ) -> Result<()>;
 
+    /// As [`FileSystem::read_dir`], for whoever lists a directory in pieces while it is changed, and keeps cookies for long: an entry that
+    /// is there all the time is handed over exactly once, whatever comes and goes between the pieces. `.` and `..` come first; the
+    /// order of the others is the file system's. Cookies have at most 63 bits, are never 0 behind an entry, and are good for the
+    /// next mount too. They are not those of [`FileSystem::read_dir`], which may be quicker.
+    ///
+    /// The default is for file systems whose entries never move.
+    ///
+    /// # Errors
+    /// As [`FileSystem::read_dir`].
+    fn read_dir_stable(
+        &self,
+        r: &Reservation<'_>,
+        dir: &Node,
+        from: DirCookie,
+        sink: &mut DirSink<'_>,
+    ) -> Result<()> {
+        self.read_dir(r, dir, from, sink)
+    }
+
     /// As [`FileSystem::read_dir`], for entries whose inode numbers are in `inodes`. Passing over the others is to be
     /// quick: a walk of a large directory scans it many times.
     fn read_dir_range(

@@ -104,11 +104,14 @@ impl VnodeTable {
         vnode.into_iter().for_each(|vnode| self.gone(vnode));
     }
 
-    /// The object of an inode's pages, if it has any.
-    pub(crate) fn object(&self, mount: u32, ino: InodeNo) -> Option<ObjectId> {
+    /// References the vnode of an inode if it has an object: if not, it has no pages.
+    pub(crate) fn with_pages(&self, mount: u32, ino: InodeNo) -> Option<VnodeRef<'_>> {
         let mut cache = self.cache.lock();
         let item = find(&mut cache, mount, ino)?;
-        cache.get(item).object
+        let vnode = cache.get_mut(item);
+        let object = vnode.object?;
+        vnode.references += 1;
+        Some(VnodeRef { table: self, item, object })
     }
 
     fn find_or_insert(&self, cache: &mut Cache<Vnode>, mount: u32, node: &Node) -> Option<ItemNo> {
@@ -123,6 +126,7 @@ impl VnodeTable {
 
     fn recycled(&self, vnode: Vnode) {
         if let Some(object) = vnode.object {
+            self.vm.name_losses(object, vnode.node.attributes.ino.0);
             self.vm.destroy_object(object);
         }
     }

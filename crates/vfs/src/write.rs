@@ -11,7 +11,8 @@
 //! WT-3. What is dirty of a page lies in one row on the device, and all of that row is the page's. With blocks as large as pages that is
 //! always so; a piece that would leave a gap is stored through.
 //! WT-4. A file that is in its inode has no pages.
-//! WT-5. Bytes behind the end of a file are zeros, on the device and in its last page: who cuts a file sees to it (`resize`).
+//! WT-5. Bytes behind the end of a file are zeros, on the device and in its last page: who cuts a file sees to it, and who makes one longer
+//! that others may have written (`resize`).
 //!
 //! Memory: one page pinned. Failure: pieces before the error are written.
 
@@ -27,7 +28,7 @@ use crate::writing::Changing;
 use core::cell::Cell;
 use core::ops::Range;
 use rumpcap_host::{Error, Result};
-use rumpcap_vm::{BusyPages, PAGE_SIZE, PageIndex, PageRef, Pager, UNIT_BYTES};
+use rumpcap_vm::{BusyPages, Dirty, Due, PAGE_SIZE, PageIndex, PageRef, Pager, UNIT_BYTES};
 use std::io::IoSlice;
 
 /// The most bytes of one piece: as long as it is stored, others wait.
@@ -85,10 +86,11 @@ impl Mount {
 
     /// Writes a beginning of the piece, in one change; gives its length.
     fn write_piece(&self, piece: Piece<'_>) -> Result<usize> {
-        let change = self.change()?;
+        let change = self.change_file(piece.ino)?;
         let node = self.node(&change, piece.ino)?;
         require_regular(&node)?;
         let _aging = self.aging(piece.ino);
+        self.clear_behind_end(&change, &node, piece.offset)?;
         let within = (piece.offset % PAGE_SIZE as u64) as usize;
         let written = if within == 0 && piece.data.len() >= DIRECT_READ_BYTES {
             let len = piece.data.len().min(PIECE_BYTES) / PAGE_SIZE * PAGE_SIZE;
@@ -109,14 +111,13 @@ impl Mount {
         })
     }
 
-    /// Forgets the pages of what is about to be overwritten on the device. What else they hold is written first.
+    /// Forgets the pages of what is about to be overwritten on the device. Those that are dirty are written first: the device may refuse
+    /// what is to come, and what was written before must be there then.
     fn forget_overwritten(&self, ino: InodeNo, range: Range<u64>) {
-        let Some(object) = self.vfs.vnodes.object(self.number, ino) else { return };
-        if !range.end.is_multiple_of(PAGE_SIZE as u64) {
-            self.write_dirty_pages_of(ino);
-        }
-        let end = PageIndex(range.end.div_ceil(PAGE_SIZE as u64));
-        self.vfs.vm.discard_range(object, PageIndex::of(range.start)..end);
+        let Some(vnode) = self.vfs.vnodes.with_pages(self.number, ino) else { return };
+        let (first, end) = (PageIndex::of(range.start), PageIndex(range.end.div_ceil(PAGE_SIZE as u64)));
+        self.vfs.vm.write_back(Dirty::In(vnode.object(), first, end));
+        self.vfs.vm.discard_range(vnode.object(), first..end);
     }
 
     /// Writes a part of a page, or all of it, through the page.
@@ -139,7 +140,10 @@ impl Mount {
         let written =
             change.fs.write(change, piece.ino, piece.offset, piece.data, piece.now, &mut |placed| {
                 let page = page.take().expect("content is stored at most once");
-                self.store_in_page(change.fs, page, piece, &placed)
+                // What makes the file longer is not there before its bytes are.
+                let grows = piece.offset + placed.len_bytes as u64 > node.attributes.size_bytes;
+                let due = if placed.is_new || grows { Due::BeforeCommit } else { Due::Anytime };
+                self.store_in_page(change.fs, page, piece, &placed, due)
             });
         // Nothing of it is what the file holds.
         if page.take().is_some() && blank.is_used.get() {
@@ -149,7 +153,7 @@ impl Mount {
     }
 
     /// The vnode of a file that is written; `None` if there is none even when nothing is dirty (VN-4).
-    fn vnode_to_write(&self, node: &Node) -> Option<VnodeRef<'_>> {
+    pub(crate) fn vnode_to_write(&self, node: &Node) -> Option<VnodeRef<'_>> {
         let reference = || self.vfs.vnodes.reference(self.number, node);
         reference().or_else(|| {
             self.write_dirty_pages();
@@ -171,6 +175,7 @@ impl Mount {
         page: PageRef<'_>,
         piece: &Piece<'_>,
         placed: &Placed,
+        due: Due,
     ) -> Result<()> {
         let data = &piece.data[..placed.len_bytes];
         let start = (piece.offset % PAGE_SIZE as u64) as usize;
@@ -187,7 +192,7 @@ impl Mount {
         let mut page = page.modify();
         page[bytes].copy_from_slice(data);
         match place {
-            Some(place) => drop(page.dirty(fs.dirty_device(), place, units)),
+            Some(place) => drop(page.dirty(fs.dirty_device(), place, units, due)),
             None => drop(page.finish()),
         }
         Ok(())

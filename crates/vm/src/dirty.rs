@@ -9,17 +9,19 @@
 //! DI-1. Cleaning takes no memory, no lock that an operation holds while it waits, and asks nobody for a place (F3): a page's
 //! [`Home`] is decided before it becomes dirty.
 //! DI-2. Two writes of one page are never under way at once: who wants to change a page that is being written waits (PG-5).
-//! DI-3. A page whose write failed is clean and the error is kept: by its device until somebody asks, never dropped. (Were it dirty
+//! DI-3. A page whose write failed is clean and the error is kept until somebody asks, never dropped (`losses`). (Were it dirty
 //! for ever, a failing device would keep the memory of everybody.)
 //! DI-4. At most [`Plan::dirty_pages`](crate::plan::Plan) are dirty before a writer enters the gate; it writes some of them there,
 //! holding nothing.
+//! DI-5. A page that is due before the next commit says so until it is written: who commits finds all of these and no others.
 //!
 //! Locks: the resident lock for the list; none across a write. Memory: 8 bytes a frame for the home. Failure: see DI-3.
-//! Source: the idea of `uvm_pageout` with `PGO_CLEANIT`; error reports as `errseq_t` of Linux, with one reader.
+//! Source: the idea of `uvm_pageout` with `PGO_CLEANIT`.
 
 use crate::boot::Vm;
 use crate::frames::PageRef;
 use crate::list::Linked;
+use crate::losses::Losses;
 use crate::modify::PageMut;
 use crate::object::ObjectId;
 use crate::page::{FrameNo, PAGE_SIZE, PageIndex};
@@ -39,7 +41,7 @@ pub trait Writeback: Send + Sync {
     /// Writes `bufs` at byte `offset`. May block for I/O, and takes no memory of the kernel.
     ///
     /// # Errors
-    /// What the device says; the bytes are then lost, and the error is what [`Vm::clean`] gives to the next who asks.
+    /// What the device says; the bytes are then lost, and the error is told to the next who asks (DI-3).
     fn write(&self, offset: u64, bufs: &mut [IoSlice<'_>]) -> Result<()>;
 }
 
@@ -53,7 +55,17 @@ pub const UNIT_BYTES: usize = 1024;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DirtyDevice(u8);
 
-/// Writable devices, and the first error of each that nobody was told.
+/// When a dirty page is to be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Due {
+    /// Before the next commit of the file system: what makes it a part of its file is not on the device yet, and must not be there
+    /// without it.
+    BeforeCommit,
+    /// In its own time.
+    Anytime,
+}
+
+/// Writable devices.
 #[derive(Default)]
 pub(crate) struct Devices {
     all: ArrayVec<Device, MAX_DEVICES>,
@@ -61,7 +73,7 @@ pub(crate) struct Devices {
 
 struct Device {
     writeback: Weak<dyn Writeback>,
-    error: Option<Error>,
+    losses: Box<Losses>,
 }
 
 /// Where the bytes of a page belong: a device, the place of the page's first byte there in units, and which units count.
@@ -70,11 +82,13 @@ struct Device {
 #[repr(C)]
 pub(crate) struct Home {
     /// From the lowest bit: the place in units, 48 bits, so devices of 2^58 bytes; the first unit that counts, 4; how many do, 4; the
-    /// device, 8.
+    /// device, 7; whether it is due before a commit, 1.
     word: u64,
 }
 
 const PLACE_BITS: u32 = 48;
+const DEVICE_BITS: u32 = 7;
+const BEFORE_COMMIT: u64 = 1 << 63;
 
 /// Bits that say which units of a held page were changed; as many above them say which are new, and the rest is the number of an
 /// operation.
@@ -86,6 +100,18 @@ impl Home {
         assert!(place < 1 << PLACE_BITS && place_bytes.is_multiple_of(UNIT_BYTES as u64), "DI-1: no place");
         let (first, count) = (units.start as u64, units.len() as u64);
         Home { word: place | first << PLACE_BITS | count << (PLACE_BITS + 4) | u64::from(device.0) << 56 }
+    }
+
+    fn due(self, due: Due) -> Home {
+        Home { word: self.word | if due == Due::BeforeCommit { BEFORE_COMMIT } else { 0 } }
+    }
+
+    fn is_due_before_commit(self) -> bool {
+        self.word & BEFORE_COMMIT != 0
+    }
+
+    fn is_at_place_of(self, other: Home) -> bool {
+        (self.word ^ other.word) & !BEFORE_COMMIT == 0
     }
 
     /// For a held page, which is not dirty: none of its units yet, and the operation that was the first to change it.
@@ -109,7 +135,7 @@ impl Home {
     }
 
     fn device(self) -> DirtyDevice {
-        DirtyDevice((self.word >> 56) as u8)
+        DirtyDevice((self.word >> 56) as u8 & ((1 << DEVICE_BITS) - 1))
     }
 
     fn units(self) -> Range<usize> {
@@ -127,12 +153,13 @@ impl Home {
         self.begin() + (self.units().len() * UNIT_BYTES) as u64
     }
 
-    /// The same place with the units of both, and what is between them.
+    /// The same place with the units of both, and what is between them; due when the first of them is.
     fn joined(self, other: Home) -> Home {
         let (a, b) = (self.units(), other.units());
         let units = a.start.min(b.start)..a.end.max(b.end);
         let place = (self.word & ((1 << PLACE_BITS) - 1)) * UNIT_BYTES as u64;
-        Home::new(self.device(), place, &units)
+        let due = (self.word | other.word) & BEFORE_COMMIT;
+        Home { word: Home::new(self.device(), place, &units).word | due }
     }
 }
 
@@ -143,6 +170,10 @@ pub enum Dirty {
     Oldest,
     /// Those of one object: a file's.
     Of(ObjectId),
+    /// Those of one object, from one page to before another.
+    In(ObjectId, PageIndex, PageIndex),
+    /// Those for one device that are due before a commit.
+    Due(DirtyDevice),
     /// Those for one device.
     For(DirtyDevice),
 }
@@ -150,10 +181,10 @@ pub enum Dirty {
 impl<'r> PageMut<'r> {
     /// Ends the change; the page's units `units` (of 1 KiB, from 0 to 4) are newer than the device. The page's first byte belongs to
     /// byte `place` of `device`, and all units from the first to the last that are dirty belong where they follow from that.
-    pub fn dirty(self, device: DirtyDevice, place: u64, units: Range<usize>) -> PageRef<'r> {
+    pub fn dirty(self, device: DirtyDevice, place: u64, units: Range<usize>, due: Due) -> PageRef<'r> {
         assert!(units.end <= PAGE_SIZE / UNIT_BYTES && !units.is_empty(), "DI-1: units of a page");
         let (vm, frame) = (self.reservation().vm(), self.frame());
-        let home = Home::new(device, place, &units);
+        let home = Home::new(device, place, &units).due(due);
         vm.resident.lock().make_dirty(&vm.table, frame, home);
         self.finish()
     }
@@ -171,7 +202,7 @@ impl PageRef<'_> {
         let home = resident.links[self.frame().slot()].home;
         let dirty = home.units();
         let touches = units.start <= dirty.end && dirty.start <= units.end;
-        touches && home == Home::new(device, place, &dirty)
+        touches && home.is_at_place_of(Home::new(device, place, &dirty))
     }
 }
 
@@ -182,13 +213,13 @@ struct Writing<'vm> {
 }
 
 impl Vm {
-    /// Makes `writeback` a device that pages can be dirty for.
+    /// Makes `writeback` a device that pages can be dirty for. Allocates: at mount only.
     ///
     /// # Errors
     /// `NoMemory` when there are 4 already.
     pub fn add_dirty_device(&self, writeback: &Arc<dyn Writeback>) -> Result<DirtyDevice> {
         let mut devices = self.devices.lock();
-        let device = Device { writeback: Arc::downgrade(writeback), error: None };
+        let device = Device { writeback: Arc::downgrade(writeback), losses: Box::default() };
         let gone = devices.all.iter().position(|device| device.writeback.strong_count() == 0);
         let at = match gone {
             Some(at) => {
@@ -233,16 +264,8 @@ impl Vm {
     }
 
     /// Writes all the pages that are meant, and waits for those that others write. The caller holds no lock that a writer
-    /// of these pages waits for. Does not flush the device.
-    ///
-    /// # Errors
-    /// The first error of a write to the device since somebody was told of one (DI-3), whoever made the request.
-    pub fn clean(&self, meant: Dirty, device: DirtyDevice) -> Result<()> {
-        self.write_back(meant);
-        self.devices.lock().all[usize::from(device.0)].error.take().map_or(Ok(()), Err)
-    }
-
-    /// As [`Vm::clean`], and leaves an error for whoever asks whether what was written is there.
+    /// of these pages waits for. Does not flush the device. An error is kept for whoever asks whether what was written is there:
+    /// [`Vm::loss_on`], [`Vm::loss_of`].
     pub fn write_back(&self, meant: Dirty) {
         // Who makes pages dirty meanwhile puts them behind those that are meant; so many and no more are waited for (F6).
         let mut left = i64::from(self.dirty_pages());
@@ -265,9 +288,30 @@ impl Vm {
         self.devices.lock().all[usize::from(device.0)].writeback.upgrade()
     }
 
-    fn keep_error(&self, device: DirtyDevice, error: Error) {
-        self.counters.write_errors.fetch_add(1, Relaxed);
-        self.devices.lock().all[usize::from(device.0)].error.get_or_insert(error);
+    /// The first error of writing dirty pages to `device` that nobody was told of here: for who syncs all of it.
+    ///
+    /// # Errors
+    /// That one.
+    pub fn loss_on(&self, device: DirtyDevice) -> Result<()> {
+        self.devices.lock().all[usize::from(device.0)].losses.tell_any()
+    }
+
+    /// The first error of writing dirty pages of one file, whose pages are in `object` and who is called `owner`, that nobody was told of
+    /// here: for who syncs that file.
+    ///
+    /// # Errors
+    /// That one, or of another file of that device (LO-2).
+    pub fn loss_of(&self, device: DirtyDevice, object: Option<ObjectId>, owner: u64) -> Result<()> {
+        self.devices.lock().all[usize::from(device.0)].losses.tell_of(object, owner)
+    }
+
+    /// `object` is about to be destroyed: what was lost of it was lost of `owner`.
+    pub fn name_losses(&self, object: ObjectId, owner: u64) {
+        self.devices.lock().all.iter_mut().for_each(|device| device.losses.name(object, owner));
+    }
+
+    fn keep_error(&self, device: DirtyDevice, object: ObjectId, error: Error) {
+        self.devices.lock().all[usize::from(device.0)].losses.keep(object, error);
     }
 
     /// Forgets the pages of `object` from page `from` on, dirty ones too: see [`Vm::discard_range`].
@@ -290,6 +334,9 @@ impl<'vm> Writing<'vm> {
     /// Takes the first page that is meant, and those behind it in the list that belong behind it on the device.
     fn begin(vm: &'vm Vm, meant: Dirty) -> Option<Writing<'vm>> {
         let mut resident = vm.resident.lock();
+        if resident.has_none(meant) {
+            return None;
+        }
         let mut at = resident.next_dirty(None);
         let first = loop {
             let frame = at?;
@@ -334,7 +381,11 @@ impl<'vm> Writing<'vm> {
             None => Err(Error::Io { errno: 0, at: first.begin() }),
         };
         if let Err(error) = written {
-            self.vm.keep_error(first.device(), error);
+            self.vm.counters.write_errors.fetch_add(1, Relaxed);
+            for (frame, _) in &self.pages {
+                let (object, _) = self.vm.table.page(*frame).identity();
+                self.vm.keep_error(first.device(), ObjectId(object), error);
+            }
         }
         self.pages.len() as u32
     }
@@ -362,13 +413,16 @@ impl Resident {
         let page = table.page(frame);
         if page.is_dirty() {
             let links = &mut self.links[frame.slot()];
-            links.home = links.home.joined(home);
+            let old = links.home;
+            links.home = old.joined(home);
+            self.due_pages += u32::from(home.is_due_before_commit() && !old.is_due_before_commit());
             return;
         }
         page.set_dirty();
         self.leave_policy(table, frame);
         self.links[frame.slot()].home = home;
         self.links[frame.slot()].set_place(Place::Dirty);
+        self.due_pages += u32::from(home.is_due_before_commit());
         self.dirty.push_back(&mut ByQueue(&mut self.links), frame.0);
         self.count_dirty(table, frame, 1);
     }
@@ -378,6 +432,22 @@ impl Resident {
         let dirty = &mut self.objects.get(object).dirty;
         *dirty = dirty.checked_add_signed(by).expect("DI: dirty pages of an object are counted");
         self.dirty_pages = self.dirty_pages.checked_add_signed(by).expect("DI: dirty pages are counted");
+    }
+
+    /// A page is neither dirty nor being written any more.
+    fn no_more_dirty(&mut self, table: &PageTable, frame: FrameNo) {
+        self.count_dirty(table, frame, -1);
+        let was_due = u32::from(self.home(frame).is_due_before_commit());
+        self.due_pages = self.due_pages.checked_sub(was_due).expect("DI-5: pages that are due are counted");
+    }
+
+    /// Whether it is known without a look at the pages that none that is meant is dirty or being written.
+    fn has_none(&mut self, meant: Dirty) -> bool {
+        match meant {
+            Dirty::Of(object) | Dirty::In(object, ..) => self.objects.get(object).dirty == 0,
+            Dirty::Due(_) => self.due_pages == 0,
+            Dirty::Oldest | Dirty::For(_) => self.dirty_pages == 0,
+        }
     }
 
     /// The dirty page behind `frame` in the list, or the first.
@@ -408,12 +478,22 @@ impl Resident {
         match meant {
             Dirty::Oldest => true,
             Dirty::Of(object) => table.page(frame).identity().0 == object.0,
+            Dirty::In(object, from, end) => {
+                let (of, index) = table.page(frame).identity();
+                of == object.0 && (from..end).contains(&index)
+            }
+            Dirty::Due(device) => {
+                self.home(frame).is_due_before_commit() && self.home(frame).device() == device
+            }
             Dirty::For(device) => self.home(frame).device() == device,
         }
     }
 
     /// A page that is meant and that is dirty or being written, by somebody else.
-    fn unfinished(&self, table: &PageTable, meant: Dirty) -> Option<FrameNo> {
+    fn unfinished(&mut self, table: &PageTable, meant: Dirty) -> Option<FrameNo> {
+        if self.has_none(meant) {
+            return None;
+        }
         let frames = self.touched().into_iter().flatten().map(FrameNo);
         let mut unfinished = frames.filter(|frame| {
             matches!(self.links[frame.slot()].place(), Place::Dirty | Place::Writeback)
@@ -428,7 +508,7 @@ impl Resident {
     }
 
     fn end_writeback(&mut self, table: &PageTable, frame: FrameNo) {
-        self.count_dirty(table, frame, -1);
+        self.no_more_dirty(table, frame);
         self.join_policy(table, frame);
     }
 
@@ -457,7 +537,7 @@ impl Resident {
     fn discard_page(&mut self, table: &PageTable, frame: FrameNo) -> bool {
         if table.try_discard(frame) {
             self.dirty.remove(&mut ByQueue(&mut self.links), frame.0);
-            self.count_dirty(table, frame, -1);
+            self.no_more_dirty(table, frame);
         } else if table.try_evict(frame) {
             self.leave_policy(table, frame);
         } else {

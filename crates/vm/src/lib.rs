@@ -8,7 +8,7 @@
 //! without a lock · `page_queue` and `policy` order them for eviction · `object` groups them · `resident` is the state
 //! under the one lock · `gate` gives reservations · `hit` copies what is there without one, announced in `copying` ·
 //! `fault` brings pages in · `modify` changes them, `dirty` (content) and `held` (metadata, by a transaction) are what
-//! becomes of changed ones · `pagedaemon` gives memory back · `wired` and `pool` are memory that is not pages ·
+//! becomes of changed ones, `losses` of those that could not be written · `pagedaemon` gives memory back · `wired` and `pool` are memory that is not pages ·
 //! `device_object` is a disk as an object · `trace` tells what happens.
 //!
 //! The invariants F1 to F6 are those of ARCHITECTURE.md; each module names those it upholds.
@@ -26,6 +26,7 @@ mod gate;
 mod held;
 mod hit;
 mod list;
+mod losses;
 mod modify;
 mod object;
 mod page;
@@ -44,7 +45,7 @@ mod wired;
 
 pub use boot::{BootOptions, Daemon, Vm};
 pub use device_object::DeviceObject;
-pub use dirty::{Dirty, DirtyDevice, UNIT_BYTES, Writeback};
+pub use dirty::{Dirty, DirtyDevice, Due, UNIT_BYTES, Writeback};
 pub use fault::{BusyPages, Pager};
 pub use frames::{PageLease, PageRef};
 pub use gate::Reservation;

@@ -75,6 +75,11 @@ impl<T: Copy> Pool<T> {
         self.used
     }
 
+    /// Slabs that it has.
+    pub fn slabs(&self) -> usize {
+        self.slabs.iter().flatten().count()
+    }
+
     /// Whether [`Pool::add`] would take one more slab.
     pub fn can_grow(&self) -> bool {
         self.slabs.iter().any(Option::is_none)

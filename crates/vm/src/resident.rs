@@ -49,6 +49,8 @@ pub(crate) struct Resident {
     pub(crate) dirty: List,
     /// Pages that are dirty or being written.
     pub(crate) dirty_pages: u32,
+    /// Of these, pages that are due before a commit.
+    pub(crate) due_pages: u32,
     /// Pages that transactions hold.
     pub(crate) held_pages: u32,
     pub(crate) pages: u32,
@@ -86,6 +88,7 @@ impl Resident {
             pages: 0,
             dirty: List::default(),
             dirty_pages: 0,
+            due_pages: 0,
             held_pages: 0,
             metadata_pages: 0,
             wired: WiredFor::default(),

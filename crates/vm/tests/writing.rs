@@ -6,8 +6,8 @@ use rumpcap_block::{BlockDevice, MemoryDevice};
 use rumpcap_host::{Error, Result};
 use rumpcap_vm::plan::Plan;
 use rumpcap_vm::{
-    BootOptions, BusyPages, Daemon, DeviceObject, Dirty, DirtyDevice, HeldAs, HeldPages, ObjectId, PAGE_SIZE,
-    PageIndex, PageRef, Pager, PolicyKind, Reservation, UNIT_BYTES, Vm, Writeback,
+    BootOptions, BusyPages, Daemon, DeviceObject, Dirty, DirtyDevice, Due, HeldAs, HeldPages, ObjectId,
+    PAGE_SIZE, PageIndex, PageRef, Pager, PolicyKind, Reservation, UNIT_BYTES, Vm, Writeback,
 };
 use std::io::IoSlice;
 use std::sync::Arc;
@@ -89,11 +89,20 @@ impl World {
     }
 
     fn write(&self, index: u64, unit: usize, byte: u8) {
+        self.write_due(index, unit, byte, Due::Anytime);
+    }
+
+    fn clean(&self, meant: Dirty) -> Result<()> {
+        self.vm.write_back(meant);
+        self.vm.loss_on(self.dirty)
+    }
+
+    fn write_due(&self, index: u64, unit: usize, byte: u8, due: Due) {
         self.vm.throttle();
         let r = self.vm.reserve(2);
         let mut page = self.page(&r, index).modify();
         page[unit * UNIT_BYTES..(unit + 1) * UNIT_BYTES].fill(byte);
-        let page = page.dirty(self.dirty, index * PAGE_SIZE as u64, unit..unit + 1);
+        let page = page.dirty(self.dirty, index * PAGE_SIZE as u64, unit..unit + 1, due);
         assert_eq!(page[unit * UNIT_BYTES], byte);
     }
 
@@ -134,7 +143,7 @@ proptest! {
                 }
                 10..18 => prop_assert_eq!(world.read(index), model[index as usize]),
                 18 => {
-                    world.vm.clean(Dirty::Of(world.file), world.dirty).unwrap();
+                    world.clean(Dirty::Of(world.file)).unwrap();
                     prop_assert!(!world.vm.is_dirty(world.file));
                     prop_assert!((0..PAGES).all(|n| world.on_disk(n) == model[n as usize]));
                 }
@@ -151,7 +160,7 @@ proptest! {
             prop_assert!(report.pages_dirty <= u64::from(world.vm.plan().dirty_pages) + 1);
             prop_assert_eq!((report.pages_dirty, report.stuck), (u64::from(world.vm.dirty_pages()), 0));
         }
-        world.vm.clean(Dirty::For(world.dirty), world.dirty).unwrap();
+        world.clean(Dirty::For(world.dirty)).unwrap();
         prop_assert!((0..PAGES).all(|n| world.on_disk(n) == model[n as usize]));
     }
 }
@@ -162,7 +171,7 @@ fn what_is_written_in_sequence_goes_out_in_runs() {
     for index in 0..PAGES {
         (0..4).for_each(|unit| world.write(index, unit, 7));
     }
-    world.vm.clean(Dirty::For(world.dirty), world.dirty).unwrap();
+    world.clean(Dirty::For(world.dirty)).unwrap();
     assert!((0..PAGES).all(|index| world.on_disk(index) == [7; 4]));
     let writes = world.disk.writes.load(Ordering::Relaxed);
     assert!(writes <= PAGES / 16, "{writes} writes");
@@ -170,17 +179,42 @@ fn what_is_written_in_sequence_goes_out_in_runs() {
 }
 
 #[test]
+fn who_commits_writes_what_is_due_and_no_more() {
+    let world = World::boot(1 << 20, PolicyKind::S3Fifo, Daemon::Inline);
+    for index in 0..20 {
+        world.write_due(index, 0, 1, if index.is_multiple_of(3) { Due::BeforeCommit } else { Due::Anytime });
+    }
+    // It stays due when more of it is written that is not, and becomes so by what is.
+    world.write(3, 1, 2);
+    world.write_due(4, 1, 2, Due::BeforeCommit);
+    world.clean(Dirty::Due(world.dirty)).unwrap();
+    for index in 0..20u64 {
+        let is_due = index.is_multiple_of(3) || index == 4;
+        assert_eq!(world.on_disk(index)[0], u8::from(is_due), "page {index}");
+    }
+    assert_eq!((world.on_disk(3)[1], world.on_disk(4)[1]), (2, 2));
+    // Nothing is due now: a page that becomes dirty again is not, until somebody says so.
+    world.write(6, 0, 5);
+    world.clean(Dirty::Due(world.dirty)).unwrap();
+    assert_eq!(world.on_disk(6)[0], 1);
+    world.clean(Dirty::In(world.file, PageIndex(7), PageIndex(9))).unwrap();
+    assert_eq!([6, 7, 8, 10].map(|index| world.on_disk(index)[0]), [1, 1, 1, 0]);
+    world.clean(Dirty::Of(world.file)).unwrap();
+    assert_eq!((world.on_disk(6)[0], world.vm.dirty_pages()), (5, 0));
+}
+
+#[test]
 fn a_failed_write_is_told_once_and_keeps_no_memory() {
     let world = World::boot(Plan::smallest_limit_bytes(), PolicyKind::S3Fifo, Daemon::Inline);
     world.disk.fails.store(true, Ordering::Relaxed);
     (0..PAGES).for_each(|index| world.write(index, 0, 9));
-    let told = world.vm.clean(Dirty::For(world.dirty), world.dirty);
+    let told = world.clean(Dirty::For(world.dirty));
     assert!(matches!(told, Err(Error::Io { errno: 5, .. })), "{told:?}");
-    assert_eq!(world.vm.clean(Dirty::For(world.dirty), world.dirty), Ok(()));
+    assert_eq!(world.clean(Dirty::For(world.dirty)), Ok(()));
     assert_eq!((world.vm.dirty_pages(), world.vm.report().stuck), (0, 0));
     world.disk.fails.store(false, Ordering::Relaxed);
     world.write(3, 1, 4);
-    assert_eq!(world.vm.clean(Dirty::Of(world.file), world.dirty), Ok(()));
+    assert_eq!(world.clean(Dirty::Of(world.file)), Ok(()));
     assert_eq!(world.on_disk(3)[1], 4);
 }
 
@@ -200,13 +234,13 @@ fn many_threads_write_and_read_at_the_smallest_limit() {
                         assert_eq!(world.read(index), [byte; 4]);
                         world.read((index * 31 + round) % PAGES);
                         if round % 10 == 9 {
-                            world.vm.clean(Dirty::Of(world.file), world.dirty).unwrap();
+                            world.clean(Dirty::Of(world.file)).unwrap();
                         }
                     }
                 });
             }
         });
-        world.vm.clean(Dirty::For(world.dirty), world.dirty).unwrap();
+        world.clean(Dirty::For(world.dirty)).unwrap();
         for index in 0..PAGES {
             assert_eq!(world.on_disk(index), world.read(index));
         }

@@ -6,7 +6,7 @@ use crate::commands::*;
 use crate::units::{MemoryLimit, parse_memory_limit, parse_offset};
 use clap::parser::ValueSource;
 use clap::{ArgAction, ArgMatches, Args, Parser, Subcommand, ValueEnum};
-use rumpcap::{Owner, PolicyKind};
+use rumpcap::{DataMode, Owner, PolicyKind};
 use std::path::PathBuf;
 
 /// What the kernel gets when nobody says: far above what full speed needs, and little for any machine.
@@ -69,6 +69,9 @@ pub struct GlobalArgs {
     /// Look at the file system as it is on the device, without replaying its journal
     #[arg(long, global = true, help_heading = "Kernel")]
     pub ignore_journal: bool,
+    /// Take *, ? and [ in addresses as they are: no patterns
+    #[arg(long, global = true, help_heading = "Kernel")]
+    pub literal: bool,
     /// Print the memory at boot and a report at the end to standard error
     #[arg(short, long, global = true, action = ArgAction::Count, help_heading = "Kernel")]
     pub verbose: u8,
@@ -120,6 +123,9 @@ pub struct WriteArgs {
         allow_negative_numbers = true
     )]
     pub time: Option<i64>,
+    /// When content is written; only `mount` lets it be said.
+    #[arg(skip)]
+    pub data: DataMode,
 }
 
 /// Whose new files are.
@@ -211,6 +217,10 @@ pub enum Command {
     Shell(shell::ShellArgs),
     /// Run the commands of a script in an image that is mounted once
     Batch(batch::BatchArgs),
+    /// Mount a file system as one of the host's, by FUSE
+    Mount(mount::MountArgs),
+    /// Unmount it, and wait until the image is in order
+    Umount(umount::UmountArgs),
     /// Run another command and watch the kernel's memory meanwhile
     Top(top::TopArgs),
     /// Record the page accesses of a command; replay them under every policy and limit

@@ -3,7 +3,7 @@
 //! Who calls it: `cp` into an image, `mkfs -d`.
 
 use rumpcap::FileKind;
-use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use rustix::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use rustix::fs::{AtFlags, Dir, Mode, OFlags, SeekFrom, Stat};
 use rustix::io::Errno;
 use std::fs::File;
@@ -152,9 +152,4 @@ pub fn raise_open_files() {
     let limit = getrlimit(Resource::Nofile);
     // A refusal shows when one is missed.
     let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
-}
-
-/// The descriptor of the working directory.
-pub fn here() -> BorrowedFd<'static> {
-    rustix::fs::CWD.as_fd()
 }

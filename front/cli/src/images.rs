@@ -5,6 +5,7 @@
 //! A disk image with a partition table and no `@N` in the address: if exactly one partition holds a file system, that one is
 //! used; otherwise the user is told which there are. An image that is a file system as a whole is taken as such, table or not.
 
+use crate::args::WriteArgs;
 use crate::outcome::{Run, Stop};
 use crate::quote;
 use crate::session::Session;
@@ -15,6 +16,7 @@ use rumpcap::{Access, Error, Kernel, Mount, MountOptions, Timestamp};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// What an image holds.
 pub struct Survey {
@@ -86,7 +88,7 @@ pub fn mount_to_write(
     kernel: &Kernel,
     image: &Path,
     partition: Option<u32>,
-    time: Option<i64>,
+    args: WriteArgs,
 ) -> Run<Mount> {
     let partition = match partition {
         Some(number) => Some(number),
@@ -105,8 +107,11 @@ pub fn mount_to_write(
         Some(number) => one_partition(image, &device, number)?,
         None => device,
     };
-    let time = time.map(|seconds| Timestamp { seconds, nanoseconds: 0 });
-    let options = MountOptions { access: Access::Write, time, ..MountOptions::default() };
+    let time = args.time.map(|seconds| Timestamp { seconds, nanoseconds: 0 });
+    // Who fixes the time wants equal bytes for equal changes, however long they take.
+    let commit_interval = time.map(|_| Duration::MAX);
+    let access = Access::Write;
+    let options = MountOptions { access, time, data: args.data, commit_interval, ..MountOptions::default() };
     let mount = kernel.mount(device, &options).map_err(|e| failed(image, partition, &e))?;
     match mount.read_only_reason() {
         Some(reason) => Stop::fatal(format!("{}: cannot be written: {reason}", show(image))),

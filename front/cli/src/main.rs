@@ -2,7 +2,7 @@
 //!
 //! Reading order: `args` (what can be said), `session` (one run), then any file of `commands/`: each is one command.
 //! What they share: `traverse` (walks), `target_dir` (writing that stays beneath a directory of the host), `image_tree` (the same in an
-//! image), `script` (lines that are commands), `lock`, `interrupt`, `pax` (archives), `quote`,
+//! image), `script` (lines that are commands, `words`), `path_pattern`, `lock`, `interrupt`, `pax` (archives), `quote`,
 //! `json`, `units`, `times`, `modes` (spelling).
 //!
 //! Memory: the kernel's is limited; what this program takes beside it is a few buffers. Where an answer needs more
@@ -16,7 +16,9 @@ mod colour;
 mod columns;
 mod commands;
 mod content;
+mod estimate;
 mod glob;
+mod helper;
 mod host_tree;
 mod image_tree;
 mod images;
@@ -31,6 +33,7 @@ mod modes;
 mod outcome;
 mod output;
 mod page;
+mod path_pattern;
 mod pax;
 mod progress;
 mod quote;
@@ -42,6 +45,7 @@ mod times;
 mod traverse;
 mod units;
 mod watch;
+mod words;
 
 use args::{Cli, Command};
 use clap::Parser;
@@ -52,7 +56,8 @@ use std::io::Write;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let cli = Cli::try_parse().unwrap_or_else(|error| commands::fsck::exit_of_usage(&error));
+    let cli = Cli::try_parse_from(helper::command_line(std::env::args_os()))
+        .unwrap_or_else(|error| commands::fsck::exit_of_usage(&error));
     let out = match Output::stdout() {
         Ok(out) => out,
         Err(e) => {
@@ -112,6 +117,8 @@ fn dispatch(command: Command, session: &mut Session) -> Run {
         Command::Fallocate(args) => fallocate::run(session, &args),
         Command::Shell(args) => shell::run(session, &args),
         Command::Batch(args) => batch::run(session, &args),
+        Command::Mount(args) => mount::run(session, &args),
+        Command::Umount(args) => umount::run(session, &args),
         Command::Completions(args) => completions::run(session, &args),
         Command::Man(args) => man::run(session, &args),
         Command::Top(args) => top::run(session, &args),

@@ -1,7 +1,7 @@
 //! Lines that are commands: of `shell` and `batch`.
 //!
-//! A line is split as a POSIX shell splits it (quotes, backslashes, `#`), and is then a command line of rumpcap without the
-//! image: where an address stands there is a path in the image, with or without a colon in front; for `cp`, where paths of the host may
+//! A line is split as a POSIX shell splits it (`words`), patterns are replaced by what they match, and it is then a command line of rumpcap
+//! without the image: where an address stands there is a path in the image, with or without a colon in front; for `cp`, where paths of the host may
 //! stand as well, the colon says which is which. Commands that need a path get the current directory without one. `cd`, `pwd`, `sync`,
 //! `help` and `exit` are of the session.
 //!
@@ -9,8 +9,10 @@
 
 use crate::args::{Cli, Command, kernel_option};
 use crate::outcome::{Run, Stop};
+use crate::path_pattern::{OnHost, PathPattern};
 use crate::quote;
-use crate::session::Session;
+use crate::session::{InImage, Session};
+use crate::words::{self, End, Word};
 use clap::error::ErrorKind;
 use clap::{CommandFactory, FromArgMatches};
 use std::ffi::{OsStr, OsString};
@@ -51,11 +53,64 @@ pub fn command_names() -> Vec<String> {
     names
 }
 
-/// The words of a line; `None` where a quote does not end.
-pub fn words(line: &[u8]) -> Option<Vec<OsString>> {
-    let mut words = shlex::bytes::Shlex::new(line);
-    let all = words.by_ref().map(OsString::from_vec).collect();
-    if words.had_error { None } else { Some(all) }
+/// Which files a word of a line can mean.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// Those of the image.
+    Image,
+    /// Those of the image, behind a colon.
+    Colon,
+    /// Those of the host.
+    Host,
+    /// It is no path.
+    Neither,
+}
+
+/// Which files the word `text` can mean behind the words `before`.
+pub fn side_of(before: &[Word], text: &[u8]) -> Side {
+    let Some((command, arguments)) = before.split_first() else { return Side::Neither };
+    if text.first() == Some(&b'-') {
+        return Side::Neither;
+    }
+    let previous = arguments.last().map(|word| word.text.as_bytes()).unwrap_or_default();
+    match command.text.as_bytes() {
+        b"cp" if text.first() == Some(&b':') => Side::Colon,
+        b"cp" => Side::Host,
+        b"tar" if matches!(previous, b"-f" | b"-xf" | b"-o" | b"--output" | b"--file") => Side::Host,
+        b"write" if matches!(previous, b"-i" | b"--input") => Side::Host,
+        b"find" if arguments.iter().any(|word| is_expression(&word.text)) => Side::Neither,
+        b"help" | b"?" => Side::Neither,
+        _ => Side::Image,
+    }
+}
+
+/// The words of a line, patterns replaced by what they match. A pattern that matches nothing stays as it is.
+fn expand(session: &mut Session, line: Vec<Word>) -> Run<Vec<OsString>> {
+    let mut words = Vec::new();
+    for (at, word) in line.iter().enumerate() {
+        let side = side_of(&line[..at], word.text.as_bytes());
+        let (colon, pattern) = match side {
+            Side::Colon => word.pattern.split_at(1),
+            _ => word.pattern.split_at(0),
+        };
+        let matches = match (PathPattern::parse(pattern), side) {
+            (None, _) | (_, Side::Neither) => Vec::new(),
+            (Some(pattern), Side::Host) => pattern.matches(&OnHost),
+            (Some(pattern), Side::Image | Side::Colon) => {
+                let here = session.target(OsStr::new(":"))?;
+                pattern.matches(&InImage { mount: &here.mount, directory: &here.path })
+            }
+        };
+        if matches.is_empty() {
+            words.push(word.text.clone());
+        }
+        words.extend(matches.into_iter().map(|path| {
+            // A name is no option, and its colon its own.
+            let dot = if matches!(path.first(), Some(b'-' | b':')) { b"./".as_slice() } else { b"" };
+            OsString::from_vec([colon, dot, &path].concat())
+        }));
+    }
+    Ok(words)
 }
 
 /// Runs a line.
@@ -64,9 +119,13 @@ pub fn words(line: &[u8]) -> Option<Vec<OsString>> {
 /// What ends the session: output that nobody reads, a signal.
 pub fn run_line(session: &mut Session, line: &[u8]) -> Run<Line> {
     let failures = session.failures();
-    let Some(words) = words(line) else {
-        return failed(session, "a quote that does not end");
-    };
+    let words::Line { words, end } = words::split(line);
+    match end {
+        End::Blank | End::Word | End::Comment => {}
+        End::Single | End::Double => return failed(session, "a quote that does not end"),
+        End::Backslash => return failed(session, "a backslash with nothing behind it"),
+    }
+    let words = expand(session, words)?;
     let Some((name, rest)) = words.split_first() else { return Ok(Line::Done) };
     let end = match (name.as_bytes(), rest) {
         (b"exit" | b"quit", []) => return Ok(Line::Exit),
@@ -200,7 +259,8 @@ fn help(session: &mut Session, words: &[OsString]) -> Run {
     }
     writeln!(
         session.out,
-        "\nPaths are in the image. For cp they begin with a colon: cp :etc/fstab /tmp, cp -r site :/srv."
+        "\nPaths are in the image. For cp they begin with a colon: cp :etc/fstab /tmp, cp -r site :/srv.\n\
+         *, ? and [] match names, unless they are quoted: rm *.log, cp /etc/*.conf :etc."
     )?;
     Ok(())
 }
@@ -210,21 +270,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lines_are_split_as_a_shell_does() {
-        let split = |line: &str| {
-            words(line.as_bytes())
-                .map(|w| w.into_iter().map(|w| w.into_string().unwrap()).collect::<Vec<_>>())
+    fn words_mean_files_of_the_image_or_the_host() {
+        let side = |line: &str| {
+            let mut words = words::split(line.as_bytes()).words;
+            let last = words.pop().unwrap();
+            side_of(&words, last.text.as_bytes())
         };
-        assert_eq!(split("mkdir -p 'a b' \"c d\" e\\ f # no").unwrap(), ["mkdir", "-p", "a b", "c d", "e f"]);
-        assert_eq!(split("  # only").unwrap(), [""; 0]);
-        assert_eq!(split("a#b ''").unwrap(), ["a#b", ""]);
-        assert_eq!(split("'open"), None);
+        assert_eq!(side("rm *.log"), Side::Image);
+        assert_eq!(side("rm"), Side::Neither);
+        assert_eq!(side("rm -r"), Side::Neither);
+        assert_eq!(side("cp *.c"), Side::Host);
+        assert_eq!(side("cp a b :x"), Side::Colon);
+        assert_eq!(side("tar -x -f a.tar"), Side::Host);
+        assert_eq!(side("find sub*"), Side::Image);
+        assert_eq!(side("find . -name *.c"), Side::Neither);
     }
 
     #[test]
     fn commands_are_those_of_the_program() {
         let kind = |line: &str| {
-            parse(&words(line.as_bytes()).unwrap()).map(|c| format!("{c:?}")).map_err(|e| format!("{e:?}"))
+            let words: Vec<_> = words::split(line.as_bytes()).words.into_iter().map(|w| w.text).collect();
+            parse(&words).map(|c| format!("{c:?}")).map_err(|e| format!("{e:?}"))
         };
         assert!(kind("ls").unwrap().starts_with("Ls("));
         assert!(kind("find -name x").unwrap().contains("\":\", \"-name\""));

@@ -1,9 +1,10 @@
 //! [`Session`]: one run of the command: its kernel, the images that it has mounted, its output, what has failed so far.
 //!
 //! Who calls it: `main` makes one, every command works on it. Whom it calls: the library `rumpcap`, `images`.
-//! One kernel under one limit serves all images that a command line names. `mounts`: opening, locking and unmounting them.
+//! One kernel under one limit serves all images that a command line names. `mounts`: opening, locking and unmounting them; `patterns`: those in addresses.
 
 mod mounts;
+mod patterns;
 
 use crate::args::{GlobalArgs, StatsFormat};
 use crate::interrupt::Interrupt;
@@ -11,7 +12,7 @@ use crate::messages::Messages;
 use crate::outcome::{self, Run, Stop};
 use crate::output::Output;
 use crate::page::{self, Page};
-use crate::progress::{Place, Progress};
+use crate::progress::{self, Place, Progress};
 use crate::quote;
 use crate::report;
 use crate::units::MemoryLimit;
@@ -19,6 +20,7 @@ use crate::watch::{Sampler, SharedHistory};
 use indicatif::ProgressBar;
 use mounts::Mounts;
 pub use mounts::Within;
+pub use patterns::InImage;
 use rumpcap::{Kernel, Metadata, Mount, Trace};
 use std::io::{IsTerminal, Write};
 use std::os::unix::ffi::OsStrExt;
@@ -222,6 +224,13 @@ impl Session {
         progress
     }
 
+    /// What a command says of the kernel in its own way. The kernel must not have booted yet.
+    pub fn set_kernel(&mut self, limit: Option<MemoryLimit>, offset: Option<u64>, ignore_journal: bool) {
+        self.options.memory_limit = limit.unwrap_or(self.options.memory_limit);
+        self.options.offset = offset.or(self.options.offset);
+        self.options.ignore_journal |= ignore_journal;
+    }
+
     /// The options that every command takes.
     pub fn options(&self) -> &GlobalArgs {
         &self.options
@@ -230,7 +239,7 @@ impl Session {
     /// Prints and writes the reports, where they were asked for; gives the exit code.
     pub fn finish(&mut self, end: Run) -> u8 {
         let images = self.page.as_ref().map(|_| self.mounts.pictures()).unwrap_or_default();
-        self.unmount();
+        self.unmount_and_show();
         drop(self.sampler.take());
         if let Some(kernel) = self.kernel.take() {
             let picture = kernel.memory_report();
@@ -249,6 +258,17 @@ impl Session {
                 code.max(1)
             }
             Err(_) => code.max(1),
+        }
+    }
+
+    /// After work that took long, what is not written yet may take long too.
+    fn unmount_and_show(&mut self) {
+        let is_long = self.bar.take().is_some_and(|bar| bar.elapsed() > progress::QUIET);
+        let bar = is_long.then(|| progress::ending("writing what is left"));
+        self.bar.clone_from(&bar);
+        self.unmount();
+        if let Some(bar) = bar {
+            bar.finish_and_clear();
         }
     }
 

@@ -1,13 +1,17 @@
 //! Directories: listing and lookup.
 //!
 //! Who calls it: `vnops`. Whom it calls: `map` for the runs of blocks, `htree` for indexed directories, `xattr` for the end of
-//! inline ones, `vm` for pages.
+//! inline ones, `by_hash` for listings of directories that change, `vm` for pages.
 //!
 //! A listing goes through the blocks in the order of the directory, whether it is indexed or not: to this reader a
 //! node of the tree is a block without entries in use. A cookie is the offset in the directory of the next record; any
 //! other value is taken as the first record at or behind it, found from the beginning of its block, so a made-up
 //! cookie never shows bytes that are no record. Holes are passed over, as the kernel does; a pointer of the tree into a
 //! hole is a broken tree. What a lookup does about a broken tree: see `htree`.
+//!
+//! DIR-3. In a directory whose entries never move such a cookie stays good while others come and go: an entry keeps its record, and a
+//! record that is gone is part of the one before it. Where entries move (splits, the first tree, the way out of the inode), listings of
+//! mounts that are written are in the order of hashes, with cookies made of names: `by_hash`, `hash_cookie`.
 //!
 //! A listing of an encrypted directory gives `.` and `..`, then fails at the first encrypted name.
 //!
@@ -18,15 +22,19 @@
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
 mod block;
+mod by_hash;
 pub(crate) mod checksum;
 pub(crate) mod entry;
+mod hash_cookie;
 mod inline;
+mod picks;
 mod wanted;
 
 pub(crate) use block::Verdict;
 pub(crate) use wanted::Wanted;
 
 use crate::Ext4;
+use crate::casefold::Folded;
 use crate::htree::{self, Search};
 use crate::layout::inode_flags;
 use crate::map::Run;
@@ -34,6 +42,7 @@ use crate::node::Ext4Node;
 use crate::region::Region;
 use core::ops::{ControlFlow, Range};
 use entry::{Entry, Rules, is_path_component, kind_of};
+use hash_cookie::HashCookie;
 use rumpcap_host::{Error, Result};
 use rumpcap_vfs::{DirCookie, DirEntry, DirSink, FileKind, InodeNo, Node};
 use rumpcap_vm::{PAGE_SHIFT, Reservation};
@@ -74,35 +83,78 @@ pub(crate) fn read_dir(
     sink: &mut DirSink<'_>,
 ) -> Result<()> {
     let dir = Dir::open(fs, r, node)?;
-    let has_type = fs.sb.features.has_filetype();
-    let encrypted = dir.is_encrypted();
-    let mut failure = None;
+    let mut giver = Giver::new(&dir, sink);
     let (low, width) = (inodes.start, inodes.end.saturating_sub(inodes.start));
     let mut hand_over = |base: u64, entry: Entry<'_>| {
         if u64::from(entry.ino).wrapping_sub(low) >= width {
             return ControlFlow::Continue(());
         }
-        if encrypted && !is_dot(entry.name) {
+        giver.give(&entry, base.wrapping_add(u64::from(entry.end)))
+    };
+    dir.scan_all(from.0, &mut hand_over)?;
+    giver.outcome()
+}
+
+/// See [`rumpcap_vfs::FileSystem::read_dir_stable`]; the order is chosen where a listing begins, and its cookies keep to it.
+pub(crate) fn read_dir_stable(
+    fs: &Ext4,
+    r: &Reservation<'_>,
+    node: &Node,
+    from: DirCookie,
+    sink: &mut DirSink<'_>,
+) -> Result<()> {
+    let dir = Dir::open(fs, r, node)?;
+    let begins = matches!(from, hash_cookie::START | hash_cookie::BEHIND_DOT);
+    let by_hash = match HashCookie::read(from) {
+        None if begins && dir.is_kept_by_hash()? => HashCookie::FIRST,
+        Some(cookie) => cookie,
+        None => return read_dir(fs, r, node, from, 0..u64::MAX, sink),
+    };
+    let mut giver = Giver::new(&dir, sink);
+    let flow = if begins { dir.give_dots(from, &mut giver)? } else { ControlFlow::Continue(()) };
+    if flow.is_continue() {
+        by_hash::list(&dir, by_hash, &mut giver)?;
+    }
+    giver.outcome()
+}
+
+/// Hands entries to a sink, as far as they may be.
+struct Giver<'g, 's> {
+    dir: &'g Node,
+    has_type: bool,
+    encrypted: bool,
+    sink: &'g mut DirSink<'s>,
+    failure: Option<Error>,
+}
+
+impl<'g, 's> Giver<'g, 's> {
+    fn new(dir: &Dir<'g, '_>, sink: &'g mut DirSink<'s>) -> Giver<'g, 's> {
+        let (has_type, encrypted) = (dir.fs.sb.features.has_filetype(), dir.is_encrypted());
+        Giver { dir: dir.node, has_type, encrypted, sink, failure: None }
+    }
+
+    #[inline(always)]
+    fn give(&mut self, entry: &Entry<'_>, next: u64) -> ControlFlow<()> {
+        if self.encrypted && !is_dot(entry.name) {
             // First: an encrypted name may have any bytes, those that a name may not have among them.
-            failure = Some(Error::Encrypted);
+            self.failure = Some(Error::Encrypted);
         } else if !is_path_component(entry.name) {
-            failure = Some(Error::Corrupt { what: "directory: name of an entry", at: node.attributes.ino.0 });
+            let at = self.dir.attributes.ino.0;
+            self.failure = Some(Error::Corrupt { what: "directory: name of an entry", at });
         } else {
-            return sink(DirEntry {
+            return (self.sink)(DirEntry {
                 name: entry.name,
                 ino: InodeNo(u64::from(entry.ino)),
-                kind: if has_type { kind_of(entry.file_type) } else { FileKind::Unknown },
-                next: DirCookie(base.wrapping_add(u64::from(entry.end))),
+                kind: if self.has_type { kind_of(entry.file_type) } else { FileKind::Unknown },
+                next: DirCookie(next),
             });
         }
         ControlFlow::Break(())
-    };
-    if node.is_inline() {
-        inline::scan(&dir, from.0, &mut hand_over)?;
-    } else {
-        dir.scan(from.0, dir.blocks, &mut hand_over)?;
     }
-    failure.map_or(Ok(()), Err)
+
+    fn outcome(self) -> Result<()> {
+        self.failure.map_or(Ok(()), Err)
+    }
 }
 
 /// The inode of `name`; see [`rumpcap_vfs::FileSystem::lookup`].
@@ -175,6 +227,13 @@ impl<'a, 'v> Dir<'a, 'v> {
         Wanted::folded(name, self.fs.sb.encoding, self.fs.sb.encoding_flags)
     }
 
+    /// Hands the bytes that a tree's hash of `name`, which is in the directory, is made of to `hash`.
+    pub(crate) fn with_hashed_bytes<T>(&self, name: &[u8], hash: impl FnOnce(&[u8]) -> T) -> T {
+        let folds = self.fs.sb.features.has_casefold() && self.node.has_flag(inode_flags::CASEFOLD);
+        let folded = if folds { Folded::new(name) } else { None };
+        hash(folded.as_ref().map_or(name, Folded::as_bytes))
+    }
+
     /// Whether it has no entries but `.` and `..`.
     ///
     /// # Errors
@@ -188,11 +247,7 @@ impl<'a, 'v> Dir<'a, 'v> {
                 ControlFlow::Break(())
             }
         };
-        if self.node.is_inline() {
-            inline::scan(self, 0, &mut visit)?;
-        } else {
-            self.scan(0, self.blocks, &mut visit)?;
-        }
+        self.scan_all(0, &mut visit)?;
         Ok(is_empty)
     }
 
@@ -212,6 +267,19 @@ impl<'a, 'v> Dir<'a, 'v> {
             self.scan(0, blocks, &mut visit)?;
         }
         Ok(found)
+    }
+
+    /// Hands the entries from position `from` on to `visit`, each with what its place is counted from, until it breaks.
+    #[inline]
+    fn scan_all<V>(&self, from: u64, visit: &mut V) -> Result<()>
+    where
+        V: FnMut(u64, Entry<'_>) -> ControlFlow<()>,
+    {
+        if self.node.is_inline() {
+            inline::scan(self, from, visit)
+        } else {
+            self.scan(from, self.blocks, visit)
+        }
     }
 
     /// Hands the entries from offset `from` of the directory on to `visit`, each with the offset of its block, until it

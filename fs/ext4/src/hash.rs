@@ -1,6 +1,6 @@
 //! Hashes of names in a directory's tree.
 //!
-//! Who calls it: `htree`. Pure functions on bytes: no memory, cannot fail.
+//! Who calls it: `htree`, `dir_change`; `dir` for the order of a listing. Pure functions on bytes: no memory, cannot fail.
 //!
 //! There are three functions (legacy, half MD4, TEA), each in two forms: file systems made where `char` is signed
 //! sign-extend the bytes of a name, the others do not; the super block says which. The low bit of a hash is always
@@ -72,13 +72,21 @@ impl NameHasher {
     pub(crate) fn hash(&self, name: &[u8]) -> u32 {
         let hash = match self.version {
             HashVersion::Legacy => self.legacy(name),
+            HashVersion::HalfMd4 => self.half_md4(name).0,
+            HashVersion::Tea => self.tea(name).0,
+        };
+        in_tree(hash)
+    }
+
+    /// The hash of `name`, and what tells names of one hash apart in a listing: more of the function's state. The legacy function has
+    /// no more; there it is that of half MD4.
+    pub(crate) fn hash_and_minor(&self, name: &[u8]) -> (u32, u32) {
+        let (hash, minor) = match self.version {
+            HashVersion::Legacy => (self.legacy(name), self.half_md4(name).1),
             HashVersion::HalfMd4 => self.half_md4(name),
             HashVersion::Tea => self.tea(name),
         };
-        match hash & !1 {
-            END_OF_DIRECTORY => END_OF_DIRECTORY.wrapping_sub(2),
-            hash => hash,
-        }
+        (in_tree(hash), minor)
     }
 
     fn number(&self, byte: u8) -> u32 {
@@ -105,18 +113,18 @@ impl NameHasher {
         last << 1
     }
 
-    fn half_md4(&self, name: &[u8]) -> u32 {
+    fn half_md4(&self, name: &[u8]) -> (u32, u32) {
         let mut state = self.state();
         self.for_each_group::<8>(name, |words| half_md4_transform(&mut state, words));
-        let [_, hash, _, _] = state;
-        hash
+        let [_, hash, minor, _] = state;
+        (hash, minor)
     }
 
-    fn tea(&self, name: &[u8]) -> u32 {
+    fn tea(&self, name: &[u8]) -> (u32, u32) {
         let mut state = self.state();
         self.for_each_group::<4>(name, |words| tea_transform(&mut state, words));
-        let [hash, ..] = state;
-        hash
+        let [hash, minor, ..] = state;
+        (hash, minor)
     }
 
     /// Cuts `name` into groups of `N` words, each group filled up with the number of bytes that were left when it
@@ -140,6 +148,14 @@ impl NameHasher {
             *word = bytes.iter().fold(pad, |word, &byte| self.number(byte).wrapping_add(word << 8));
         }
         words
+    }
+}
+
+/// A hash as trees have it.
+fn in_tree(hash: u32) -> u32 {
+    match hash & !1 {
+        END_OF_DIRECTORY => END_OF_DIRECTORY.wrapping_sub(2),
+        hash => hash,
     }
 }
 

@@ -65,6 +65,15 @@ pub(crate) struct Level {
     pub taken: u32,
 }
 
+/// Which hashes the names of a leaf have.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LeafBounds {
+    /// The lowest.
+    pub low: u32,
+    /// Of the pointer to the leaf behind it, if there is one: its low bit says that names of that hash are in both.
+    pub next: Option<u32>,
+}
+
 /// The way from the root to a leaf.
 pub(crate) struct Path<'d, 'v> {
     dir: &'d Dir<'d, 'v>,
@@ -144,8 +153,9 @@ impl<'d, 'v> Path<'d, 'v> {
         Ok(Some((Path { dir, levels, depth }, hasher)))
     }
 
-    /// Goes from the root, the only level so far, to the leaf where names of `hash` begin.
+    /// Goes from the root to the leaf where names of `hash` begin.
     pub(crate) fn descend(&mut self, hash: u32) -> Result<Step<BlockPlace>> {
+        self.levels.truncate(1);
         loop {
             let Some(level) = self.levels.last_mut() else {
                 return Ok(Step::Unusable);
@@ -183,6 +193,24 @@ impl<'d, 'v> Path<'d, 'v> {
             }
         }
         Ok(Step::End)
+    }
+
+    /// Which hashes the names of the leaf have that the path leads to.
+    pub(crate) fn bounds(&self) -> Result<LeafBounds> {
+        let mut bounds = LeafBounds { low: 0, next: None };
+        for level in &self.levels {
+            let mut reader = Reader::new(self.dir, level.node.place);
+            if level.taken > 0 {
+                // A pointer within another's range is behind its beginning.
+                bounds.low = bounds.low.max(reader.pointer(&level.node, level.taken)?.hash & !1);
+            }
+            let behind = level.taken.saturating_add(1);
+            if behind < level.node.count {
+                let hash = reader.pointer(&level.node, behind)?.hash;
+                bounds.next = Some(bounds.next.map_or(hash, |next| next.min(hash)));
+            }
+        }
+        Ok(bounds)
     }
 
     /// Follows `pointer`: to a leaf, or `None` after one more level. At most [`LEVELS_MAX`] times in a row.

@@ -18,6 +18,7 @@ use rumpcap_vfs::{Access, DataMode, InodeNo, Timestamp};
 use rumpcap_vm::{DeviceObject, PAGE_SIZE, Reservation, Vm, WiredRun};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Most frames of scratch for a replay: 256 KiB hold tens of thousands of revoked block numbers and make large requests.
 const SCRATCH_FRAMES_MAX: u32 = 64;
@@ -37,8 +38,17 @@ pub struct Options {
     pub data: DataMode,
     /// Time of the mount, for one to be written.
     pub now: Timestamp,
+    /// The age at which what was changed is committed; five seconds if `None`, never for its age if it is the longest duration.
+    pub commit_interval: Option<Duration>,
     /// Byte of the device of the super block to use, for one whose primary is lost; `None` for the primary.
     pub super_block_offset: Option<u64>,
+}
+
+impl Options {
+    pub(crate) fn commit_interval_ns(&self) -> u64 {
+        let ns = |interval: Duration| u64::try_from(interval.as_nanos()).unwrap_or(u64::MAX);
+        self.commit_interval.map_or(journal::write::INTERVAL_NS, ns)
+    }
 }
 
 impl Ext4 {

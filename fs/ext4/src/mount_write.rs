@@ -33,7 +33,6 @@ const SMALLEST_LIMIT_BYTES: usize = 256 << 10;
 const READ_ONLY: &[(Word, u32, &str)] = &[
     (Word::Incompat, 0x100, "mmp"),
     (Word::RoCompat, 0x100, "quota"),
-    (Word::RoCompat, 0x200, "bigalloc"),
     (Word::RoCompat, 0x800, "replica"),
     (Word::RoCompat, 0x1000, "read-only"),
     (Word::RoCompat, 0x4000, "shared_blocks"),
@@ -41,7 +40,8 @@ const READ_ONLY: &[(Word, u32, &str)] = &[
 ];
 
 /// `s_ro_compat` bits that have a name here.
-const RO_COMPAT_KNOWN: u32 = 0x1 | 0x2 | 0x8 | 0x10 | 0x20 | 0x40 | 0x400 | 0x2000 | 0x8000 | 0x1_0000;
+const RO_COMPAT_KNOWN: u32 =
+    0x1 | 0x2 | 0x8 | 0x10 | 0x20 | 0x40 | 0x200 | 0x400 | 0x2000 | 0x8000 | 0x1_0000;
 
 enum Word {
     Compat,
@@ -70,12 +70,28 @@ pub(crate) fn reason_to_read_only(sb: &SuperBlock) -> Option<&'static str> {
     if sb.block_size as usize > PAGE_SIZE {
         return Some("blocks of more than 4 KiB");
     }
+    if let Some(reason) = reason_of_clusters(sb) {
+        return Some(reason);
+    }
     if sb.features.has_journal() {
         return (sb.journal_inode == 0).then_some("external journal");
     }
     // Nobody knows what is on the device; a journal would.
     (sb.state & STATE_VALID == 0)
         .then_some("not unmounted in order, and without a journal: to be checked first")
+}
+
+/// What mke2fs does not make of `bigalloc`: groups that do not begin where clusters do, block maps.
+fn reason_of_clusters(sb: &SuperBlock) -> Option<&'static str> {
+    if !sb.features.has_bigalloc() {
+        return None;
+    }
+    let in_cluster = |block: u64| block & (u64::from(sb.cluster_blocks()) - 1);
+    let edges = [sb.first_data_block, u64::from(sb.blocks_per_group), sb.blocks_count];
+    if edges.into_iter().any(|block| in_cluster(block) != 0) {
+        return Some("bigalloc: a group that ends within a cluster");
+    }
+    (!sb.features.has_extent()).then_some("bigalloc without extents")
 }
 
 /// Dirty pages of files go to the device itself: their blocks are in no transaction.
@@ -154,7 +170,7 @@ impl Ext4 {
         };
         let fs = Ext4::over(vm, Arc::clone(&over), options)?;
         let below = Below { journal, in_journal, writeback: Arc::new(Content(over)) };
-        let writer = Writer::new(vm, &fs.sb, &sizes, counts, below, options.data)?;
+        let writer = Writer::new(vm, &fs.sb, &sizes, counts, below, options)?;
         let fs = Ext4 { recovery, writer: Some(Box::new(writer)), ..fs };
         match orphan::finish_all(&fs, &vm.reserve(MAX_PINS), now) {
             // It was damaged, and is not to be changed then: it can be read.
@@ -222,6 +238,8 @@ impl Ext4 {
         let device = self.device.device();
         let closed = match &writer.journal {
             Some(journal) => journal.close(now, &mut MarkOnDevice(&**journal)),
+            // As the kernel leaves one that it has made read-only: to be checked.
+            None if self.is_damaged() => synced,
             None => synced.and_then(|()| mark_unmounted(&**device)).and_then(|()| device.flush()),
         };
         self.stop_writing(Error::ReadOnly);

@@ -67,6 +67,16 @@ impl FileSystem for Ext4 {
         dir::read_dir(self, r, dir, from, 0..u64::MAX, sink)
     }
 
+    fn read_dir_stable(
+        &self,
+        r: &Reservation<'_>,
+        dir: &Node,
+        from: DirCookie,
+        sink: &mut DirSink<'_>,
+    ) -> Result<()> {
+        dir::read_dir_stable(self, r, dir, from, sink)
+    }
+
     fn read_dir_range(
         &self,
         r: &Reservation<'_>,

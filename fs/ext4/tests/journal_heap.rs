@@ -2,9 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use rumpcap_block::{BlockDevice, FileDevice, MemoryDevice, Overlay};
-use rumpcap_ext4::journal::write::{
-    BlockNumbers, Checksums, Form, INTERVAL_SECONDS, JournaledDevice, LoggedBlock,
-};
+use rumpcap_ext4::journal::write::{BlockNumbers, Checksums, Form, JournaledDevice, LoggedBlock};
 use rumpcap_ext4::journal::{self, Geometry, MarkOnDevice, Run};
 use rumpcap_host::Result;
 use rumpcap_testing::counting::{self, CountingAllocator, Heap};
@@ -93,8 +91,7 @@ fn writing_a_journal_takes_no_heap(base: &FileDevice, blocks: &[u64]) {
     let mut read = [0; 9000];
     let ((), heap) = counting::measure(|| {
         for round in 0..50u64 {
-            let now =
-                Timestamp { seconds: 1_700_000_000 + round as i64 * INTERVAL_SECONDS / 3, nanoseconds: 0 };
+            let now = Timestamp { seconds: 1_700_000_000 + round as i64, nanoseconds: 0 };
             let homes = (0..40u32).map(|n| 2600 + (round * 17 + u64::from(n) * 3) % 400);
             let logged = homes.map(|home| LoggedBlock { home, bytes: &content });
             journal.commit(logged, &[2600 + round, 2700 + round], now).unwrap();
@@ -102,8 +99,12 @@ fn writing_a_journal_takes_no_heap(base: &FileDevice, blocks: &[u64]) {
             if round % 7 == 0 {
                 journal.sync(now).unwrap();
             }
+            journal.background(now).unwrap();
+            if round % 5 == 0 {
+                journal.record(now).unwrap();
+            }
         }
     });
-    assert!(journal.usage().checkpoints > 0);
+    assert!(journal.usage().background_checkpoints > 0);
     assert_eq!(heap, NOTHING);
 }

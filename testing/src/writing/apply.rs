@@ -2,13 +2,17 @@
 //!
 //! A rule that is not told here (a link in the middle of a path, writing to a directory) gives [`Expected::Skip`]: the operation is left out.
 
+use super::acl::{self, Acl};
 use super::model::{Inode, InodeId, Kind, Model};
 use super::operation::{Handle, Op, crowd_names, data};
+use super::permitted::{self, APPEND, CASEFOLD, IMMUTABLE, Permitted};
 use crate::writing::Answer;
 use rumpcap::{Allocate, FileKind, Rename, SetXattr};
 use std::collections::BTreeMap;
 
 const EPERM: i32 = 1;
+/// Where an operation is forbidden by flags and refused for another reason too, any reason is right.
+const ANY: &[i32] = &[EPERM, ENOENT, EEXIST, ENOTDIR, EISDIR, EINVAL, ENOTEMPTY, ENODATA];
 const ENOENT: i32 = 2;
 const EEXIST: i32 = 17;
 const ENOTDIR: i32 = 20;
@@ -60,7 +64,13 @@ impl Model {
     /// Applies an operation; a write of `written` bytes, if that is known, stops there. When it does not succeed, nothing has changed.
     pub fn apply(&mut self, op: &Op, written: Option<usize>) -> Expected {
         let before = self.clone();
-        let outcome = self.change(op, written);
+        let permitted = self.permits(op);
+        let outcome = match (self.change(op, written), permitted) {
+            (outcome, Permitted::Yes) => outcome,
+            (_, Permitted::Unknown) | (Err(Not::Foretold), _) => Err(Not::Foretold),
+            (Ok(_), Permitted::No) => refuse(&[EPERM]),
+            (Err(Not::Refused(_)), Permitted::No) => refuse(ANY),
+        };
         if outcome.is_err() {
             *self = before;
         }
@@ -83,6 +93,27 @@ impl Model {
             Op::MakeNode { path, kind, rdev, mode } => {
                 self.make(path, Kind::Special(*kind, *rdev), *mode, (0, 0))
             }
+            Op::MakeNameless { dir, slot, mode, uid, gid } => {
+                let dir = self.dir_at(dir).ok_or(Not::Foretold)?;
+                let id = self.new_inode(dir, Kind::File(Default::default()), *mode, (*uid, *gid));
+                let inode = self.get_mut(id);
+                (inode.nlink, inode.is_linkable) = (0, true);
+                self.close(*slot);
+                self.slots[*slot] = Some(id);
+                Ok(Answer::Done)
+            }
+            Op::LinkOpen { slot, new } => {
+                let id = self.slots[*slot].ok_or(Not::Foretold)?;
+                let inode = self.get(id);
+                // One that has lost its names gets none again.
+                if inode.nlink == 0 && !inode.is_linkable {
+                    Err(Not::Foretold)
+                } else {
+                    self.link_inode(id, new)
+                }
+            }
+            Op::SetAcl { path, is_default, acl } => self.set_acl(path, *is_default, acl),
+            Op::SetFlags { path, flags } => self.set_flags(path, *flags),
             Op::Symlink { path, target } => self.make(path, Kind::Symlink(target.clone()), 0o777, (0, 0)),
             Op::Link { existing, new } => self.link(existing, new),
             Op::Unlink { path } => self.unlink(path),
@@ -157,17 +188,41 @@ impl Model {
         let (mut dir, mut at) = (super::model::ROOT, None);
         while let Some(name) = names.next() {
             let found = match &self.get(dir).kind {
-                Kind::Directory { entries, .. } => entries.get(name).copied(),
+                Kind::Directory { .. } => self.entry(dir, name),
                 Kind::Symlink(_) => return Err(Not::Foretold),
                 _ => return refuse(&[ENOTDIR]),
             };
+            let name = found.as_ref().map_or(name, |(name, _)| name).to_owned();
+            let found = found.map(|(_, id)| id);
             if names.peek().is_none() {
-                at = Some(At { dir, name: name.to_owned(), found });
+                at = Some(At { dir, name, found });
             } else {
                 dir = found.map_or_else(|| refuse(&[ENOENT]), Ok)?;
             }
         }
         at.ok_or(Not::Foretold)
+    }
+
+    /// The entry that `name` means, as it is spelt there.
+    fn entry(&self, dir: InodeId, name: &str) -> Option<(String, InodeId)> {
+        let Inode { kind: Kind::Directory { entries, .. }, flags, .. } = self.get(dir) else { return None };
+        let is_meant = |there: &str| there.to_lowercase() == name.to_lowercase();
+        let found = match flags & CASEFOLD != 0 {
+            true => entries.iter().find(|(there, _)| is_meant(there)),
+            false => entries.get_key_value(name),
+        };
+        found.map(|(name, id)| (name.clone(), *id))
+    }
+
+    /// The directory that a path's last name is in, and what it names there.
+    pub(super) fn place(&self, path: &str) -> Option<(InodeId, Option<InodeId>)> {
+        self.at(path).ok().map(|at| (at.dir, at.found))
+    }
+
+    /// The directory of this path; the root's is empty.
+    pub(super) fn dir_at(&self, path: &str) -> Option<InodeId> {
+        let found = if path.is_empty() { Some(super::model::ROOT) } else { self.place(path)?.1 };
+        found.filter(|id| self.get(*id).is_dir())
     }
 
     fn regular(&self, file: &Handle) -> Outcome<InodeId> {
@@ -207,24 +262,46 @@ impl Model {
         Ok(Answer::Done)
     }
 
-    fn make_at(&mut self, dir: InodeId, name: String, kind: Kind, mode: u32, (uid, gid): (u32, u32)) {
+    fn make_at(&mut self, dir: InodeId, name: String, kind: Kind, mode: u32, owner: (u32, u32)) {
+        let id = self.new_inode(dir, kind, mode, owner);
+        let is_dir = self.get(id).is_dir();
+        self.entries(dir).insert(name, id);
+        self.get_mut(dir).nlink += u32::from(is_dir);
+        self.touch_dir(dir);
+    }
+
+    /// An inode with what it gets of its directory.
+    fn new_inode(&mut self, dir: InodeId, kind: Kind, mode: u32, (uid, gid): (u32, u32)) -> InodeId {
         let parent = self.get(dir);
         let inherits = parent.mode & SET_GROUP != 0;
         let gid = if inherits { parent.gid } else { gid };
         let is_dir = matches!(kind, Kind::Directory { .. });
         let mode = if inherits && is_dir { mode | SET_GROUP } else { mode };
         let kind = if is_dir { Kind::Directory { entries: BTreeMap::new(), parent: dir } } else { kind };
-        let (time, nlink) = (self.now, if is_dir { 2 } else { 1 });
-        let (atime, mtime, ctime) = (time, time, time);
-        let xattrs = BTreeMap::new();
-        let id = self.add(Inode { kind, mode, uid, gid, nlink, atime, mtime, ctime, xattrs });
-        self.entries(dir).insert(name, id);
-        self.get_mut(dir).nlink += u32::from(is_dir);
-        self.touch_dir(dir);
+        let default = parent.xattrs.get(acl::DEFAULT).cloned();
+        let flags = permitted::inherited(parent.flags, &kind);
+        let is_link = matches!(kind, Kind::Symlink(_));
+        let mut inode = Inode::new(kind, mode, (uid, gid), if is_dir { 2 } else { 1 }, self.now);
+        inode.flags = flags;
+        if let Some(default) = default.filter(|_| !is_link) {
+            let own = Acl::parse(&default).inherited(mode);
+            inode.mode = own.mode(mode);
+            if own.says_more() {
+                inode.xattrs.insert(acl::ACCESS.to_owned(), own.to_bytes());
+            }
+            if is_dir {
+                inode.xattrs.insert(acl::DEFAULT.to_owned(), default);
+            }
+        }
+        self.add(inode)
     }
 
     fn link(&mut self, existing: &str, new: &str) -> Outcome {
         let id = self.at(existing)?.existing()?;
+        self.link_inode(id, new)
+    }
+
+    fn link_inode(&mut self, id: InodeId, new: &str) -> Outcome {
         let at = self.at(new)?;
         let is_dir = self.get(id).is_dir();
         if at.found.is_some() {
@@ -234,9 +311,10 @@ impl Model {
             return refuse(&[EISDIR, EPERM]);
         }
         self.entries(at.dir).insert(at.name, id);
-        self.get_mut(id).nlink += 1;
         self.touch_dir(at.dir);
-        self.get_mut(id).ctime = self.now;
+        let now = self.now;
+        let inode = self.get_mut(id);
+        (inode.nlink, inode.ctime, inode.is_linkable) = (inode.nlink + 1, now, false);
         Ok(Answer::Done)
     }
 
@@ -378,8 +456,7 @@ impl Model {
     }
 
     fn require_directory(&self, dir: &str) -> Outcome<()> {
-        let found = if dir.is_empty() { Some(super::model::ROOT) } else { self.at(dir)?.found };
-        if found.is_some_and(|id| self.get(id).is_dir()) { Ok(()) } else { Err(Not::Foretold) }
+        self.dir_at(dir).map(drop).ok_or(Not::Foretold)
     }
 
     fn edit(&mut self, file: &Handle, edit: impl FnOnce(&mut crate::writing::Sparse)) -> Outcome {
@@ -407,6 +484,48 @@ impl Model {
             return Err(Not::Foretold);
         }
         (inode.mode, inode.ctime) = (mode, now);
+        if let Some(list) = inode.xattrs.get_mut(acl::ACCESS) {
+            *list = Acl::parse(list).with_mode(mode).to_bytes();
+        }
+        Ok(Answer::Done)
+    }
+
+    fn set_acl(&mut self, path: &str, is_default: bool, list: &Acl) -> Outcome {
+        let (id, now) = (self.at(path)?.existing()?, self.now);
+        let inode = self.get_mut(id);
+        if !(inode.is_dir() || !is_default && inode.content().is_some()) {
+            return Err(Not::Foretold);
+        }
+        inode.ctime = now;
+        if is_default {
+            inode.xattrs.insert(acl::DEFAULT.to_owned(), list.to_bytes());
+            return Ok(Answer::Done);
+        }
+        inode.mode = list.mode(inode.mode);
+        if list.says_more() {
+            inode.xattrs.insert(acl::ACCESS.to_owned(), list.to_bytes());
+        } else {
+            inode.xattrs.remove(acl::ACCESS);
+        }
+        Ok(Answer::Done)
+    }
+
+    fn set_flags(&mut self, path: &str, flags: u32) -> Outcome {
+        let (id, now) = (self.at(path)?.existing()?, self.now);
+        let inode = self.get(id);
+        // What is open would be changed all the same.
+        let becomes_fixed = flags & (IMMUTABLE | APPEND) != 0 && self.slots.contains(&Some(id));
+        if becomes_fixed || !(inode.is_dir() || inode.content().is_some()) {
+            return Err(Not::Foretold);
+        }
+        if !inode.is_dir() && flags & permitted::OF_DIRECTORIES != 0 {
+            return Err(Not::Foretold);
+        }
+        if (inode.flags ^ flags) & CASEFOLD != 0 && !self.is_empty(id) {
+            return refuse(&[ENOTEMPTY]);
+        }
+        let inode = self.get_mut(id);
+        (inode.flags, inode.ctime) = (flags, now);
         Ok(Answer::Done)
     }
 
@@ -415,6 +534,13 @@ impl Model {
         let inode = self.get_mut(id);
         if !matches!(inode.kind, Kind::File(_) | Kind::Directory { .. }) {
             return Err(Not::Foretold);
+        }
+        if name == acl::ACCESS || name == acl::DEFAULT {
+            // Linux does not mind if it is not there.
+            return inode.xattrs.remove(name).map_or(Err(Not::Foretold), |_| {
+                inode.ctime = now;
+                Ok(Answer::Done)
+            });
         }
         match (how, inode.xattrs.contains_key(name)) {
             (SetXattr::Create, true) => return refuse(&[EEXIST]),

@@ -1,6 +1,7 @@
 //! [`compare()`]: whether what is there is what the model says.
 
 use super::model::{Inode, InodeId, Kind, Model};
+use super::permitted::KNOWN;
 use crate::oracle::{Description, Entry};
 use rumpcap::Timestamp;
 use std::collections::BTreeMap;
@@ -86,6 +87,9 @@ pub fn inode_differences(
         let expected: BTreeMap<_, _> =
             inode.xattrs.iter().map(|(name, value)| (name.as_bytes().to_vec(), value.clone())).collect();
         field("xattrs", shown(&expected), shown(found));
+    }
+    if let (Some(found), Kind::File(_) | Kind::Directory { .. }) = (entry.flags, &inode.kind) {
+        field("flags", format!("{:#x}", inode.flags), format!("{:#x}", found & KNOWN));
     }
     match &inode.kind {
         Kind::File(content) => {

@@ -4,8 +4,10 @@
 //! acknowledged when.
 //!
 //! What is there must be a *state*: names, attributes and sizes as they were after one operation, none before the last sync that was
-//! acknowledged (an operation that works in steps may be on its way). Content may be newer than that, sector by sector, as it is
-//! written in place: each byte is what it was after that operation or one behind it. So nothing of what the device held before can be there.
+//! acknowledged, nor before the last change of a file whose own sync was (an operation that works in steps may be on its way). Content is
+//! written in place, sector by sector, and not in the order of operations: each byte is what it was after that operation or one behind it,
+//! or, where the file had a byte there before, after an older one, back to the last sync of all or of that file. So nothing of what the
+//! device held before can be there.
 
 use super::apply::Expected;
 use super::compare::{Compared, compare, inode_differences};
@@ -79,10 +81,26 @@ pub struct Tape {
     pub ops: Vec<Op>,
     /// Requests when each operation had ended.
     ends: Vec<usize>,
-    /// Requests when a sync was acknowledged, and the state that it made durable.
-    acknowledged: Vec<(usize, usize)>,
+    acknowledged: Vec<Acknowledged>,
     /// How content was written.
     pub data: DataMode,
+}
+
+/// A sync that was acknowledged.
+struct Acknowledged {
+    /// Requests until then.
+    count: usize,
+    /// The state then.
+    state: usize,
+    /// The file that it was of, and the state that its last change led to; none of a sync of all.
+    of: Option<(InodeId, usize)>,
+}
+
+impl Acknowledged {
+    /// The state that it made durable.
+    fn durable(&self) -> usize {
+        self.of.map_or(self.state, |(_, changed)| changed)
+    }
 }
 
 /// One cut.
@@ -148,10 +166,37 @@ impl Tape {
         self.states.push(next);
         self.ops.push(op.clone());
         self.ends.push(recorder.count());
-        if op.is_sync() && found.is_ok() {
-            self.acknowledged.push((recorder.count(), self.states.len() - 1));
+        if found.is_ok() {
+            self.acknowledge(op, recorder.count());
         }
         Ok(())
+    }
+
+    /// Notes that `op`, which was the last, was acknowledged, if it is a sync.
+    fn acknowledge(&mut self, op: &Op, count: usize) {
+        let state = self.states.len() - 1;
+        let of = match op {
+            Op::Fsync { file } => self.file_of(state, file).map(|id| (id, self.unchanged_since(id, state))),
+            _ => None,
+        };
+        if op.is_sync() {
+            self.acknowledged.push(Acknowledged { count, state, of });
+        }
+    }
+
+    fn file_of(&self, state: usize, file: &Handle) -> Option<InodeId> {
+        self.states[state].resolve(file)
+    }
+
+    /// The first state from which on to `state` a file and its names are the same.
+    fn unchanged_since(&self, id: InodeId, state: usize) -> usize {
+        let of = |at: usize| {
+            let model = &self.states[at];
+            let paths = model.paths().into_iter().filter(|(_, there)| *there == id);
+            (model.find(id), paths.map(|(path, _)| path).collect::<Vec<_>>())
+        };
+        let now = of(state);
+        (0..state).rev().find(|at| of(*at) != now).map_or(0, |at| at + 1)
     }
 
     /// Notes an operation that another process applied.
@@ -162,8 +207,8 @@ impl Tape {
         }
         self.states.push(next);
         self.ops.push(op.clone());
-        if op.is_sync() && is_done {
-            self.acknowledged.push((0, self.states.len() - 1));
+        if is_done {
+            self.acknowledge(op, 0);
         }
     }
 
@@ -175,9 +220,26 @@ impl Tape {
         self.ops.push(op.clone());
     }
 
-    /// The state that was acknowledged last.
-    pub fn durable(&self) -> usize {
-        self.acknowledged.last().map_or(0, |(_, state)| *state)
+    /// What is left when nothing is lost that was asked of the device: a cut behind its end.
+    pub fn behind_the_end(&self) -> Cut<'_> {
+        let (at, to) = (usize::MAX, self.states.len() - 1);
+        Cut { flushed: &[], pending: &[], at, from: self.durable_at(at), to }
+    }
+
+    /// Syncs that were acknowledged when `at` requests had been made.
+    fn acknowledged_at(&self, at: usize) -> impl Iterator<Item = &Acknowledged> {
+        self.acknowledged.iter().filter(move |sync| sync.count <= at)
+    }
+
+    /// The newest state that they made durable.
+    fn durable_at(&self, at: usize) -> usize {
+        self.acknowledged_at(at).map(Acknowledged::durable).max().unwrap_or(0)
+    }
+
+    /// The oldest state whose content of file `id` may be there: that of the last sync of all, or of this file; `None` for all alone.
+    fn content_at(&self, at: usize, id: Option<InodeId>) -> usize {
+        let counts = |sync: &&Acknowledged| sync.of.is_none_or(|(file, _)| Some(file) == id);
+        self.acknowledged_at(at).filter(counts).map(|sync| sync.state).max().unwrap_or(0)
     }
 
     /// Ends the recording.
@@ -198,26 +260,26 @@ impl Tape {
                 }
                 begin = at;
             }
-            let acknowledged = self.acknowledged.iter().rev().find(|(count, _)| *count <= at);
-            let from = acknowledged.map_or(0, |(_, state)| *state);
+            let from = self.durable_at(at);
             let ended = self.ends.iter().take_while(|end| **end <= at).count();
             let to = (ended + 1).min(self.states.len() - 1);
             cut(&Cut { flushed: &flushed, pending: &self.requests[begin..at], at, from, to });
         }
     }
 
-    /// The state that `mount` shows, one of `from` to `to`.
+    /// The state that `mount` shows, one that may be there behind `cut`.
     ///
     /// # Errors
     /// Why there is none, in words.
-    pub fn find_state(&self, mount: &Mount, from: usize, to: usize) -> Result<usize, String> {
+    pub fn find_state(&self, mount: &Mount, cut: &Cut<'_>) -> Result<usize, String> {
+        let (from, to) = (cut.from, cut.to);
         let (found, errors) = oracle::describe_mount(mount);
         if !errors.is_empty() {
             return Err(format!("cannot be read: {errors:?}"));
         }
         let mut reasons = Vec::new();
         for state in from..=to {
-            let why = self.is_state(mount, &found, state, to);
+            let why = self.is_state(mount, &found, state, cut);
             match why {
                 Ok(()) => return Ok(state),
                 Err(why) => reasons.push(format!("state {state}: {why}")),
@@ -227,7 +289,13 @@ impl Tape {
         Err(format!("no state of {from} to {to}: {}\n{last}", reasons.first().map_or("", String::as_str)))
     }
 
-    fn is_state(&self, mount: &Mount, found: &Description, state: usize, to: usize) -> Result<(), String> {
+    fn is_state(
+        &self,
+        mount: &Mount,
+        found: &Description,
+        state: usize,
+        cut: &Cut<'_>,
+    ) -> Result<(), String> {
         let model = &self.states[state];
         if let Some(difference) = compare(model, found, Compared::AllButContent) {
             // An operation that works in steps has changed the attributes of one file.
@@ -240,7 +308,7 @@ impl Tape {
             if model.get(id).content().is_some() {
                 let entry = &found.entries[path.trim_start_matches('/').as_bytes()];
                 self.check_size(id, entry.size, state).map_err(|why| format!("{path}: {why}"))?;
-                self.check_content(mount, entry.ino, id, state, to)
+                self.check_content(mount, entry.ino, id, state, cut)
                     .map_err(|why| format!("{path}: {why}"))?;
             }
         }
@@ -249,7 +317,8 @@ impl Tape {
 
     /// The file that the operation behind `state` changes in steps.
     fn file_in_change(&self, state: usize) -> Option<InodeId> {
-        let (before, after) = (&self.states[state], self.states.get(state + 1)?);
+        let before = &self.states[state];
+        self.states.get(state + 1)?;
         let file = match &self.ops[state] {
             Op::Write { file, .. }
             | Op::SetLen { file, .. }
@@ -260,9 +329,7 @@ impl Tape {
         };
         match file {
             Handle::Slot(slot) => before.slots()[*slot],
-            Handle::Path(path) => {
-                after.paths().into_iter().find(|(there, _)| there == path).map(|(_, id)| id)
-            }
+            Handle::Path(_) => self.file_of(state + 1, file),
         }
     }
 
@@ -282,13 +349,9 @@ impl Tape {
         Err(format!("{found} bytes where {expected} are expected"))
     }
 
-    /// The states whose content may be seen where `state` is there.
-    fn contents(&self, id: InodeId, state: usize, to: usize) -> Vec<&super::Sparse> {
-        let to = match self.data {
-            DataMode::Journal => (state + 1).min(to),
-            _ => to,
-        };
-        let inodes: Vec<&Inode> = (state..=to).filter_map(|at| self.states[at].find(id)).collect();
+    /// The content of a file in these states.
+    fn contents(&self, id: InodeId, states: std::ops::RangeInclusive<usize>) -> Vec<&super::Sparse> {
+        let inodes: Vec<&Inode> = states.filter_map(|at| self.states[at].find(id)).collect();
         let mut contents: Vec<&super::Sparse> = inodes.iter().filter_map(|inode| inode.content()).collect();
         contents.dedup_by(|a, b| *a == *b);
         contents
@@ -300,9 +363,13 @@ impl Tape {
         ino: u64,
         id: InodeId,
         state: usize,
-        to: usize,
+        cut: &Cut<'_>,
     ) -> Result<(), String> {
-        let contents = self.contents(id, state, to);
+        let is_journaled = self.data == DataMode::Journal;
+        let to = if is_journaled { (state + 1).min(cut.to) } else { cut.to };
+        let contents = self.contents(id, state..=to);
+        let from = if is_journaled { state } else { self.content_at(cut.at, Some(id)).min(state) };
+        let older = self.contents(id, from..=state);
         let file = mount.open_ino(ino).map_err(|error| error.to_string())?;
         let len = file.metadata().map_err(|error| error.to_string())?.len();
         let mut bytes = [0; PAGE as usize];
@@ -310,7 +377,15 @@ impl Tape {
             let n = file.read_at(&mut bytes, number * PAGE).map_err(|error| error.to_string())?;
             let at_state =
                 |content: &super::Sparse, at: usize| content.page(number).map_or(0, |page| page[at]);
-            let is_known = |at: &usize| contents.iter().any(|content| at_state(content, *at) == bytes[*at]);
+            // What overwrites is not there with the commit, but it overwrites only what there was.
+            let had = |content: &super::Sparse, at: usize| {
+                number * PAGE + (at as u64) < content.len()
+                    && content.page(number).is_some_and(|page| page[at] == bytes[at])
+            };
+            let is_known = |at: &usize| {
+                contents.iter().any(|content| at_state(content, *at) == bytes[*at])
+                    || older.iter().any(|content| had(content, *at))
+            };
             if contents[0].page(number).is_some_and(|page| page[..n] == bytes[..n]) {
                 continue;
             }
@@ -327,13 +402,28 @@ impl Tape {
         Ok(())
     }
 
-    /// Without a journal: every file that has not been touched since the last sync must be there as it was then.
+    /// Without a journal: every file that has not been touched since the last sync, of all or its own, must be there as it was then.
     ///
     /// # Errors
     /// What is not, in words.
-    pub fn check_untouched(&self, mount: &Mount, from: usize, to: usize) -> Result<(), String> {
+    pub fn check_untouched(&self, mount: &Mount, cut: &Cut<'_>) -> Result<(), String> {
+        let all = self.content_at(cut.at, None);
+        self.check_untouched_since(mount, all, cut.to, |_| true)?;
+        self.acknowledged_at(cut.at).filter(|sync| sync.state > all).try_for_each(|sync| {
+            let is_it = |id: InodeId| sync.of.is_some_and(|(of, _)| of == id);
+            self.check_untouched_since(mount, sync.state, cut.to, is_it)
+        })
+    }
+
+    fn check_untouched_since(
+        &self,
+        mount: &Mount,
+        from: usize,
+        to: usize,
+        is_meant: impl Fn(InodeId) -> bool,
+    ) -> Result<(), String> {
         let then: std::collections::BTreeMap<_, _> = self.states[from].paths().into_iter().collect();
-        for (path, id) in &then {
+        for (path, id) in then.iter().filter(|(_, id)| is_meant(**id)) {
             let inode = self.states[from].get(*id);
             let is_untouched = self.states[from..=to].iter().all(|state| {
                 state.find(*id) == Some(inode) && state.paths().iter().any(|at| at.0 == *path && at.1 == *id)

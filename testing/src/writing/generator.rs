@@ -1,7 +1,9 @@
 //! [`Generator`]: makes operations from a seed and from what is there, so that most of them do something and some are refused.
 
+use super::acl::Acl;
 use super::model::{InodeId, Kind, Model, SLOTS};
 use super::operation::{Handle, Op};
+use super::permitted::{APPEND, CASEFOLD, IMMUTABLE};
 use crate::seed::Random;
 use rumpcap::{Allocate, FileKind, Rename, SetXattr, Timestamp};
 use std::ops::Range;
@@ -26,6 +28,8 @@ pub struct Capabilities {
     pub xattr_bytes: usize,
     /// Ranges can be allocated, and holes punched.
     pub ranges: bool,
+    /// Directories can have names without case.
+    pub casefold: bool,
 }
 
 /// Makes operations.
@@ -107,12 +111,19 @@ impl Generator {
 
     fn name(&mut self) -> String {
         let n = self.random.below(20);
-        match self.random.below(12) {
+        let name = match self.random.below(12) {
             0 => format!("{n:x>255}"),
             1 => format!("{n:m<90}"),
             2 => format!("naïve \\ name {n}"),
             _ => format!("{}", char::from(b'a' + n as u8)),
-        }
+        };
+        if self.can.casefold && self.random.one_in(3) { name.to_uppercase() } else { name }
+    }
+
+    /// An existing path, now and then in another case.
+    fn spelt(&mut self, path: String) -> String {
+        let Some((dir, name)) = path.rsplit_once('/').filter(|_| self.can.casefold) else { return path };
+        if self.random.one_in(4) { format!("{dir}/{}", name.to_uppercase()) } else { path }
     }
 
     /// A path that is there or not.
@@ -134,6 +145,7 @@ impl Generator {
     fn existing(&mut self, scene: &Scene<'_>, accept: impl Fn(&Kind) -> bool) -> String {
         let all = scene.all(accept);
         let found = if self.random.one_in(25) { None } else { self.pick(&all) };
+        let found = found.map(|path| self.spelt(path));
         found.unwrap_or_else(|| self.any_path(scene))
     }
 
@@ -233,8 +245,8 @@ impl Generator {
     }
 
     fn owner(&mut self) -> (u32, u32) {
-        let id = |n: u64| [0, 1000, 65_534, 70_000, 0x1234_5678][n as usize];
-        (id(self.random.below(5)), id(self.random.below(5)))
+        let id = |n: u64| [0, 1000, 65_534, 65_536, 70_000, 0x1234_5678, 0xFFFF_FFFE][n as usize];
+        (id(self.random.below(7)), id(self.random.below(7)))
     }
 
     fn make(&mut self, scene: &Scene<'_>) -> Op {
@@ -290,15 +302,33 @@ impl Generator {
     }
 
     fn time(&mut self) -> Timestamp {
-        let bits = if self.can.large_times { 33 } else { 31 };
-        let seconds = self.random.below(1 << bits) as i64;
+        // From 1901 to 2446, or to 2038.
+        let (first, last) =
+            (-(1 << 31), if self.can.large_times { (1 << 34) - (1 << 31) - 1 } else { (1 << 31) - 1 });
+        if self.random.one_in(4) {
+            let seconds =
+                *self.random.pick(&[first, -1, 0, (1 << 31) - 1, 1 << 31, (1 << 32) - 1, 1 << 32, last]);
+            return Timestamp { seconds: seconds.min(last), nanoseconds: 0 };
+        }
+        let seconds = first + 1 + self.random.below((last - first - 1) as u64) as i64;
         let nanoseconds = if self.can.large_times { self.random.below(1_000_000_000) as u32 } else { 0 };
         Timestamp { seconds, nanoseconds }
     }
 
     fn attribute(&mut self, scene: &Scene<'_>) -> Op {
         let path = self.anything(scene);
-        match self.random.below(10) {
+        match self.random.below(13) {
+            10 | 11 => {
+                let is_default = self.random.one_in(2);
+                let path = if is_default {
+                    self.existing(scene, |kind| matches!(kind, Kind::Directory { .. }))
+                } else {
+                    path
+                };
+                let acl = Acl::random(|n| self.random.below(n));
+                Op::SetAcl { path, is_default, acl }
+            }
+            12 => self.set_flags(scene),
             0 => Op::SetMode { path, mode: self.mode() },
             1 => {
                 let (uid, gid) = self.owner();
@@ -308,6 +338,27 @@ impl Generator {
             3 | 4 => Op::RemoveXattr { path, name: self.xattr_name(scene) },
             _ => self.set_xattr(scene, path),
         }
+    }
+
+    /// Flags of something; what can not be changed now is made changeable again, mostly.
+    fn set_flags(&mut self, scene: &Scene<'_>) -> Op {
+        let is_fixed = |id: &InodeId| scene.model.get(*id).flags & (IMMUTABLE | APPEND) != 0;
+        let fixed: Vec<&str> =
+            scene.paths.iter().filter(|(_, id)| is_fixed(id)).map(|(path, _)| path.as_str()).collect();
+        if !fixed.is_empty() && !self.random.one_in(4) {
+            return Op::SetFlags { path: (*self.random.pick(&fixed)).to_owned(), flags: 0 };
+        }
+        let kind = self.random.below(3);
+        let path = self.existing(scene, |there| match there {
+            Kind::Directory { .. } => kind > 0,
+            Kind::File(_) => kind < 2,
+            _ => false,
+        });
+        let casefold = if self.can.casefold && kind > 0 { CASEFOLD } else { 0 };
+        let choices =
+            [0x8, 0x40, 0x80, IMMUTABLE, APPEND, casefold, casefold, if kind == 2 { 0x3_0000 } else { 0 }];
+        let flags = *self.random.pick(&choices) | *self.random.pick(&[0, 0x40, 0x80]);
+        Op::SetFlags { path, flags }
     }
 
     fn xattr_name(&mut self, scene: &Scene<'_>) -> String {
@@ -339,12 +390,23 @@ impl Generator {
         };
         // Some values are the same on many files, so that blocks of attributes are shared.
         let seed = if self.random.one_in(2) { 7 } else { self.random.next() };
-        Op::SetXattr { path, name: self.xattr_name(scene), len, seed, how }
+        // Lists are set otherwise.
+        let name = self.xattr_name(scene);
+        let name = if name.starts_with("system.") { "user.name0".to_owned() } else { name };
+        Op::SetXattr { path, name, len, seed, how }
     }
 
     fn slot(&mut self, scene: &Scene<'_>) -> Op {
         let slot = self.random.below(SLOTS as u64) as usize;
-        if self.random.one_in(4) { Op::Close { slot } } else { Op::Open { path: self.regular(scene), slot } }
+        match self.random.below(8) {
+            0 | 1 => Op::Close { slot },
+            2 => {
+                let (dir, mode, (uid, gid)) = (self.directory(scene), self.mode(), self.owner());
+                Op::MakeNameless { dir, slot, mode, uid, gid }
+            }
+            3 => Op::LinkOpen { slot, new: self.new_path(scene) },
+            _ => Op::Open { path: self.regular(scene), slot },
+        }
     }
 
     fn crowd(&mut self, scene: &Scene<'_>) -> Op {

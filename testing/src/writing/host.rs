@@ -1,17 +1,21 @@
 //! [`HostTarget`]: operations by system calls, in a directory. It judges the model and the generator: they are right if the host's own file
 //! system does what the model says.
 
+use super::acl;
 use super::model::SLOTS;
 use super::operation::{Handle, Op, crowd_names, data};
+use super::permitted::KNOWN;
 use crate::oracle::{self, Description};
 use crate::writing::{Answer, Target};
 use rumpcap::{Allocate, FileKind, Rename, SetXattr, Timestamp};
 use rustix::fs::{
-    AtFlags, CWD, FallocateFlags, FileType, Gid, Mode, OFlags, RenameFlags, Timespec, Timestamps, Uid,
-    XattrFlags,
+    AtFlags, CWD, FallocateFlags, FileType, Gid, IFlags, Mode, OFlags, RenameFlags, Timespec, Timestamps,
+    Uid, XattrFlags,
 };
 use rustix::io::Errno;
 use std::fs::File;
+use std::io::Write;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::PathBuf;
 
@@ -28,6 +32,8 @@ const EEXIST: Errno = Errno::EXIST;
 impl HostTarget {
     /// Applies operations in `root`, the root of a file system.
     pub fn new(root: PathBuf) -> HostTarget {
+        // Modes are as they are asked for: what a mask takes away would be a question of access control lists.
+        rustix::process::umask(Mode::empty());
         HostTarget { root, slots: Default::default() }
     }
 
@@ -42,11 +48,35 @@ impl HostTarget {
         }
     }
 
+    /// As [`HostTarget::with`], for what changes nothing: it may be a file that cannot be changed.
+    fn with_to_read<T>(&self, file: &Handle, act: impl FnOnce(&File) -> Done<T>) -> Done<T> {
+        match file {
+            Handle::Slot(_) => self.with(file, act),
+            Handle::Path(path) => act(&self.open(path, OFlags::RDONLY, 0)?),
+        }
+    }
+
+    /// Writes; at the end of a file that can only be appended to too.
+    fn write(&self, file: &Handle, offset: u64, bytes: &[u8]) -> Done {
+        let written = self.with(file, |file| io(file.write_all_at(bytes, offset)));
+        let (Handle::Path(path), Err(Errno::PERM)) = (file, written) else { return written };
+        let file = self.open(path, OFlags::WRONLY | OFlags::APPEND, 0)?;
+        let is_at_end = io(file.metadata())?.len() == offset;
+        if is_at_end { io((&file).write_all(bytes)) } else { written }
+    }
+
+    fn make_nameless(&self, dir: &str, mode: u32, uid: u32, gid: u32) -> Done<File> {
+        let file = self.open(dir, OFlags::TMPFILE | OFlags::RDWR, mode)?;
+        let inherits = io(std::fs::metadata(self.path(dir)))?.permissions().mode() & 0o2000 != 0;
+        rustix::fs::fchown(&file, Some(uid_of(uid)), (!inherits).then(|| gid_of(gid)))?;
+        Ok(file)
+    }
+
     fn open(&self, path: &str, flags: OFlags, mode: u32) -> Done<File> {
         rustix::fs::open(self.path(path), flags, Mode::from_raw_mode(mode)).map(File::from)
     }
 
-    /// Sets owner and, against the process's mask, mode.
+    /// Sets owner, and the bits of the mode that a call that makes something leaves out.
     fn made(&self, path: &str, mode: u32, uid: u32, gid: u32) -> Done {
         let path = self.path(path);
         let inherited = std::os::unix::fs::MetadataExt::gid(&io(std::fs::symlink_metadata(&path))?);
@@ -57,18 +87,22 @@ impl HostTarget {
             (gid, 0)
         };
         rustix::fs::chownat(CWD, &path, Some(uid_of(uid)), Some(gid_of(gid)), AtFlags::SYMLINK_NOFOLLOW)?;
-        io(std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode | extra)))
+        if mode & 0o7000 | extra == 0 {
+            return Ok(());
+        }
+        let now = io(std::fs::symlink_metadata(&path))?.permissions().mode() & 0o777;
+        io(std::fs::set_permissions(&path, std::fs::Permissions::from_mode(now | mode & 0o7000 | extra)))
     }
 
     fn do_op(&mut self, op: &Op) -> Done<Answer> {
         match op {
             Op::Write { file, offset, len, seed } => {
-                self.with(file, |file| io(file.write_all_at(&data(*seed, *len), *offset)))?;
+                self.write(file, *offset, &data(*seed, *len))?;
                 return Ok(Answer::Wrote(*len));
             }
             Op::Read { file, offset, len } => {
                 let mut bytes = vec![0; *len];
-                let n = self.with(file, |file| io(read_all(file, &mut bytes, *offset)))?;
+                let n = self.with_to_read(file, |file| io(read_all(file, &mut bytes, *offset)))?;
                 bytes.truncate(n);
                 return Ok(Answer::Bytes(bytes));
             }
@@ -85,12 +119,21 @@ impl HostTarget {
             Op::Allocate { file, range, how: Allocate::KeepSize } => {
                 self.fallocate(file, range, FallocateFlags::KEEP_SIZE)?;
             }
-            Op::Fsync { file } => self.with(file, |file| io(file.sync_all()))?,
+            Op::Fsync { file } => self.with_to_read(file, |file| io(file.sync_all()))?,
             Op::Open { path, slot } => {
                 let file = self.open(path, OFlags::RDWR, 0)?;
                 self.slots[*slot] = Some(file);
             }
             Op::Close { slot } => self.slots[*slot] = None,
+            Op::MakeNameless { dir, slot, mode, uid, gid } => {
+                let file = self.make_nameless(dir, *mode, *uid, *gid)?;
+                self.slots[*slot] = Some(file);
+            }
+            Op::LinkOpen { slot, new } => {
+                let file = self.slots[*slot].as_ref().expect("the model knows what is open");
+                let link = format!("/proc/self/fd/{}", file.as_raw_fd());
+                rustix::fs::linkat(CWD, link, CWD, self.path(new), AtFlags::SYMLINK_FOLLOW)?;
+            }
             Op::Remount => self.slots = Default::default(),
             Op::Sync => {}
             _ => self.do_name(op)?,
@@ -166,6 +209,15 @@ impl HostTarget {
                 let time = |t: &Timestamp| Timespec { tv_sec: t.seconds, tv_nsec: t.nanoseconds.into() };
                 let times = Timestamps { last_access: time(atime), last_modification: time(mtime) };
                 rustix::fs::utimensat(CWD, self.path(path), &times, AtFlags::SYMLINK_NOFOLLOW)
+            }
+            Op::SetFlags { path, flags } => {
+                let file = self.open(path, OFlags::RDONLY, 0)?;
+                let others = rustix::fs::ioctl_getflags(&file)?.bits() & !KNOWN;
+                rustix::fs::ioctl_setflags(&file, IFlags::from_bits_retain(others | flags))
+            }
+            Op::SetAcl { path, is_default, acl } => {
+                let name = if *is_default { acl::DEFAULT } else { acl::ACCESS };
+                rustix::fs::lsetxattr(self.path(path), name, &acl.to_bytes(), XattrFlags::empty())
             }
             Op::SetXattr { path, name, len, seed, how } => {
                 let flags = match how {

@@ -1,14 +1,18 @@
 //! [`LibraryTarget`]: operations through the library's public interface, on a device that is mounted to be written.
 
+use super::acl;
 use super::model::{Model, SLOTS};
 use super::operation::{Handle, Op, crowd_names, data};
+use super::permitted::KNOWN;
 use crate::oracle::{self, Description};
 use crate::writing::{Answer, Target};
 use rumpcap::block::BlockDevice;
 use rumpcap::{
-    Access, DataMode, Error, File, Kernel, Mount, MountOptions, Owner, Result, SetAttributes, Timestamp,
+    Access, DataMode, Error, File, Kernel, Mount, MountOptions, Owner, Result, SetAttributes, SetXattr,
+    Timestamp,
 };
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Bytes of memory that a kernel may use; none for as much as the host has.
 pub type Limit = Option<u64>;
@@ -21,9 +25,10 @@ pub fn first_model() -> Model {
     Model::new(Some(FIRST_MOUNT))
 }
 
-/// What a mount to be written is asked for, all of whose changes happen at `time`.
+/// What a mount to be written is asked for, all of whose changes happen at `time`, and are committed when they must be.
 pub fn mount_options(data: DataMode, time: Timestamp) -> MountOptions {
-    MountOptions { access: Access::Write, data, time: Some(time), ..MountOptions::default() }
+    let (time, commit_interval) = (Some(time), Some(Duration::MAX));
+    MountOptions { access: Access::Write, data, time, commit_interval, ..MountOptions::default() }
 }
 
 /// A device, mounted by the library.
@@ -31,6 +36,7 @@ pub struct LibraryTarget {
     device: Arc<dyn BlockDevice>,
     limit: Limit,
     data: DataMode,
+    commit_interval: Duration,
     time: Timestamp,
     slots: [Option<File>; SLOTS],
     mount: Option<Mount>,
@@ -44,8 +50,22 @@ impl LibraryTarget {
     /// # Errors
     /// Those of boot and mount; `ReadOnly` where it cannot be written.
     pub fn new(device: Arc<dyn BlockDevice>, limit: Limit, data: DataMode) -> Result<LibraryTarget> {
-        let (time, slots) = (FIRST_MOUNT, Default::default());
-        let mut target = LibraryTarget { device, limit, data, time, slots, mount: None, top: String::new() };
+        LibraryTarget::committing(device, limit, data, Duration::MAX)
+    }
+
+    /// As [`LibraryTarget::new`], with another age at which changes are committed.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn committing(
+        device: Arc<dyn BlockDevice>,
+        limit: Limit,
+        data: DataMode,
+        commit_interval: Duration,
+    ) -> Result<LibraryTarget> {
+        let (time, slots, top) = (FIRST_MOUNT, Default::default(), String::new());
+        let mut target =
+            LibraryTarget { device, limit, data, commit_interval, time, slots, mount: None, top };
         target.mount_now()?;
         Ok(target)
     }
@@ -57,6 +77,7 @@ impl LibraryTarget {
             device,
             limit: None,
             data: DataMode::Ordered,
+            commit_interval: Duration::MAX,
             time,
             slots,
             mount,
@@ -73,7 +94,8 @@ impl LibraryTarget {
         if let Some(bytes) = self.limit {
             builder = builder.memory_limit(bytes);
         }
-        let options = mount_options(self.data, self.time);
+        let commit_interval = Some(self.commit_interval);
+        let options = MountOptions { commit_interval, ..mount_options(self.data, self.time) };
         let mount = builder.boot()?.mount(Arc::clone(&self.device), &options)?;
         if !mount.is_writable() {
             eprintln!("not writable: {:?}", mount.read_only_reason());
@@ -140,6 +162,19 @@ impl LibraryTarget {
                 self.slots[*slot] = Some(file);
             }
             Op::Close { slot } => self.slots[*slot] = None,
+            Op::MakeNameless { dir, slot, mode, uid, gid } => {
+                let dir = self.mount().metadata(format!("{}/", self.path(dir)))?.ino();
+                let owner = Owner { mode: *mode, uid: *uid, gid: *gid };
+                let file = self.mount().create_nameless(dir, &owner)?;
+                self.slots[*slot] = Some(file);
+            }
+            Op::LinkOpen { slot, new } => {
+                let ino = self.slots[*slot].as_ref().expect("the model knows what is open").ino();
+                let new = self.path(new);
+                let (dir, name) = new.rsplit_once('/').expect("a path from the root");
+                let dir = self.mount().metadata(format!("{dir}/"))?.ino();
+                self.mount().hard_link_at(ino, dir, name.as_ref()).map(drop)?;
+            }
             Op::Sync => self.mount().sync()?,
             Op::Remount => {
                 self.unmount()?;
@@ -200,6 +235,15 @@ impl LibraryTarget {
                 let (atime, mtime) = (Some(*atime), Some(*mtime));
                 set(path, SetAttributes { atime, mtime, ..SetAttributes::default() })
             }
+            Op::SetFlags { path, flags } => {
+                let others = mount.symlink_metadata(self.path(path))?.flags() & !KNOWN;
+                set(path, SetAttributes { flags: Some(others | flags), ..SetAttributes::default() })
+            }
+            Op::SetAcl { path, is_default, acl } => {
+                let ino = mount.symlink_metadata(self.path(path))?.ino();
+                let name = if *is_default { acl::DEFAULT } else { acl::ACCESS };
+                mount.set_xattr_ino(ino, name.as_bytes(), &acl.to_bytes(), SetXattr::Any)
+            }
             Op::SetXattr { path, name, len, seed, how } => {
                 let ino = mount.symlink_metadata(self.path(path))?.ino();
                 mount.set_xattr_ino(ino, name.as_bytes(), &data(*seed, *len), *how)
@@ -224,6 +268,10 @@ impl Target for LibraryTarget {
 
     fn look(&mut self) -> std::result::Result<Description, String> {
         let (description, errors) = oracle::describe_mount(self.mount());
-        if errors.is_empty() { Ok(description) } else { Err(format!("cannot be read: {errors:?}")) }
+        if errors.is_empty() {
+            return Ok(description);
+        }
+        let (shown, report) = (&errors[..errors.len().min(3)], self.mount().kernel().memory_report());
+        Err(format!("cannot be read: {} errors, as {shown:?}; {report:?}", errors.len()))
     }
 }

@@ -8,6 +8,7 @@
 //! An operation names all that it touches, and does what can be foretold in any state (it may be refused). So operations can be left out of a sequence,
 //! and the rest still means something.
 
+mod acl;
 mod apply;
 mod compare;
 mod content;
@@ -17,12 +18,14 @@ mod host;
 mod library;
 mod model;
 mod operation;
+mod permitted;
 mod recorder;
 mod run;
 mod setup;
 mod shrink;
 mod target;
 
+pub use acl::Acl;
 pub use apply::Expected;
 pub use compare::{Compared, compare};
 pub use content::Sparse;

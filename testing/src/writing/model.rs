@@ -41,9 +41,20 @@ pub struct Inode {
     pub mtime: Option<Timestamp>,
     pub ctime: Option<Timestamp>,
     pub xattrs: BTreeMap<String, Vec<u8>>,
+    /// Of `permitted::KNOWN`.
+    pub flags: u32,
+    /// It has no name yet, and may get one.
+    pub is_linkable: bool,
 }
 
 impl Inode {
+    /// Of these kind, mode, owner and links, made at `time`; nothing else is known of it.
+    pub fn new(kind: Kind, mode: u32, (uid, gid): (u32, u32), nlink: u32, time: Option<Timestamp>) -> Inode {
+        let (atime, mtime, ctime) = (time, time, time);
+        let (xattrs, flags, is_linkable) = (BTreeMap::new(), 0, false);
+        Inode { kind, mode, uid, gid, nlink, atime, mtime, ctime, xattrs, flags, is_linkable }
+    }
+
     /// A directory?
     pub fn is_dir(&self) -> bool {
         matches!(self.kind, Kind::Directory { .. })
@@ -87,10 +98,7 @@ impl Model {
         let mut model = Model { inodes: BTreeMap::new(), next: 0, slots: [None; SLOTS], now };
         for mode in [0o755, 0o700] {
             let kind = Kind::Directory { entries: BTreeMap::new(), parent: ROOT };
-            let unknown = (None, None, None);
-            let (atime, mtime, ctime) = unknown;
-            let xattrs = BTreeMap::new();
-            model.add(Inode { kind, mode, uid: 0, gid: 0, nlink: 2, atime, mtime, ctime, xattrs });
+            model.add(Inode::new(kind, mode, (0, 0), 2, None));
         }
         if let Kind::Directory { entries, .. } = &mut model.get_mut(ROOT).kind {
             entries.insert("lost+found".to_owned(), 1);
@@ -103,8 +111,7 @@ impl Model {
     pub fn directory(now: Option<Timestamp>, mode: u32) -> Model {
         let mut model = Model { inodes: BTreeMap::new(), next: 0, slots: [None; SLOTS], now };
         let kind = Kind::Directory { entries: BTreeMap::new(), parent: ROOT };
-        let (atime, mtime, ctime, xattrs) = (now, now, now, BTreeMap::new());
-        model.add(Inode { kind, mode, uid: 0, gid: 0, nlink: 2, atime, mtime, ctime, xattrs });
+        model.add(Inode::new(kind, mode, (0, 0), 2, now));
         model
     }
 
@@ -146,11 +153,15 @@ impl Model {
 
     /// The length of a regular file.
     pub fn len_of(&self, file: &Handle) -> Option<u64> {
-        let id = match file {
+        Some(self.find(self.resolve(file)?)?.content()?.len())
+    }
+
+    /// The inode of a file.
+    pub fn resolve(&self, file: &Handle) -> Option<InodeId> {
+        match file {
             Handle::Slot(slot) => self.slots[*slot],
-            Handle::Path(path) => self.paths().into_iter().find(|(there, _)| there == path).map(|(_, id)| id),
-        };
-        Some(self.find(id?)?.content()?.len())
+            Handle::Path(path) => self.place(path)?.1,
+        }
     }
 
     /// Pages of content in all files.

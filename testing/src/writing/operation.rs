@@ -1,5 +1,6 @@
 //! [`Op`]: one operation, with all that it needs. As it prints in a report, it can be pasted into a test.
 
+use super::acl::Acl;
 use crate::seed::Random;
 use rumpcap::{Allocate, FileKind, Rename, SetXattr, Timestamp};
 use std::ops::Range;
@@ -38,6 +39,19 @@ pub enum Op {
     Symlink {
         path: String,
         target: String,
+    },
+    /// A file without a name, which is open: `O_TMPFILE`.
+    MakeNameless {
+        dir: String,
+        slot: usize,
+        mode: u32,
+        uid: u32,
+        gid: u32,
+    },
+    /// One more name for a file that is open.
+    LinkOpen {
+        slot: usize,
+        new: String,
     },
     Link {
         existing: String,
@@ -122,6 +136,17 @@ pub enum Op {
         len: usize,
         seed: u64,
         how: SetXattr,
+    },
+    /// The list of a file, or that which a directory gives to what is made in it.
+    SetAcl {
+        path: String,
+        is_default: bool,
+        acl: Acl,
+    },
+    /// Those that the model knows of; no others are set or taken.
+    SetFlags {
+        path: String,
+        flags: u32,
     },
     RemoveXattr {
         path: String,

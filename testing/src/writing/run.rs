@@ -134,7 +134,7 @@ impl Run {
 /// Whether a file system may refuse an operation with this error, though nothing is wrong with it.
 fn may_be_refused(op: &Op, error: i32) -> bool {
     match op {
-        Op::SetXattr { .. } => error == ENOSPC || TOO_LONG.contains(&error),
+        Op::SetXattr { .. } | Op::SetAcl { .. } => error == ENOSPC || TOO_LONG.contains(&error),
         Op::Allocate { .. } | Op::Punch { .. } | Op::ZeroRange { .. } => error == EOPNOTSUPP,
         _ => false,
     }

@@ -28,7 +28,8 @@ fn setup(spec: Spec) -> Setup {
     let per_block = block_bytes / 4;
     // The last block that an inode with a tree of three levels maps; i_blocks counts 2^32 sectors without huge_file.
     let by_map = (12 + per_block + per_block.pow(2) + per_block.pow(3)) * block_bytes;
-    let file_bytes = if has_extents { block_bytes << 32 } else { by_map.min((1 << 41) - (4 << 20)) };
+    let has_huge_files = has_extents && !spec.features.contains("^huge_file");
+    let file_bytes = if has_huge_files { block_bytes << 32 } else { by_map.min((1 << 41) - (4 << 20)) };
     // The first revision cannot say that there are large files.
     let file_bytes = if spec.features == "none" { (1 << 31) - 1 } else { file_bytes };
     let is_old = spec.inode_bytes == 128 || spec.features == "none" || spec.features.contains("^extra_isize");
@@ -37,8 +38,9 @@ fn setup(spec: Spec) -> Setup {
         block_bytes,
         file_bytes,
         large_times: !is_old,
-        xattr_bytes: if has_ea_inode { 20_000 } else { block_bytes as usize },
+        xattr_bytes: if has_ea_inode { 65_536 } else { block_bytes as usize },
         ranges: true,
+        casefold: spec.features.contains("casefold"),
     };
     let has_journal = spec.kind != Kind::Ext2 && !spec.features.contains("^has_journal");
     Setup { spec, can, has_journal, read_only: false }
@@ -95,12 +97,20 @@ pub fn setups() -> Vec<Setup> {
         ext4_1k("w-large-dir").features("large_dir"),
         ext4_1k("w-orphan-file").features("orphan_file"),
         ext4("w-stable-inodes").features("stable_inodes"),
+        ext4_1k("w-casefold").features("casefold,encrypt,project,verity"),
+        ext4("w-casefold-inline").features("casefold,inline_data"),
         ext4("w-no-journal").features("^has_journal"),
         ext4_1k("w-small-journal").arguments("-J size=1"),
+        ext4("w-bigalloc").features("bigalloc").arguments("-C 16384 -J size=4 -N 8192").size(32),
+        ext4("w-bigalloc-64k").features("bigalloc").arguments("-C 65536 -J size=4 -N 8192").size(96),
+        ext4_1k("w-bigalloc-1k").features("bigalloc").arguments("-C 8192 -J size=1 -N 8192"),
+        ext4("w-bigalloc-inline-data")
+            .features("bigalloc,inline_data")
+            .arguments("-C 16384 -J size=4 -N 8192")
+            .size(32),
     ];
     let mut setups: Vec<Setup> = specs.into_iter().map(setup).collect();
     let refused = [
-        ext4("w-bigalloc").features("bigalloc").arguments("-C 16384"),
         ext4("w-mmp").features("mmp"),
         ext4("w-quota").features("quota"),
         spec("w-ext4-8k", Kind::Ext4, 8192).size(64),
@@ -117,6 +127,11 @@ impl Setup {
     pub fn named(name: &str) -> Setup {
         let found = setups().into_iter().find(|setup| setup.spec.name == name);
         found.unwrap_or_else(|| panic!("no configuration is called {name}"))
+    }
+
+    /// Whether any kernel of Linux can be expected to mount it: names without case are an option of its build.
+    pub fn is_known_to_kernel(&self) -> bool {
+        !self.can.casefold
     }
 
     /// On a device of that many MiB.

@@ -30,6 +30,7 @@ fn bases() -> Vec<Base> {
         small("corrupt-ext4-1k", Kind::Ext4),
         small("corrupt-no-csum", Kind::Ext4).features("^metadata_csum"),
         small("corrupt-inline", Kind::Ext4).features("inline_data,ea_inode"),
+        small("corrupt-bigalloc", Kind::Ext4).features("bigalloc").arguments("-C 4096"),
         small("corrupt-inline-no-csum", Kind::Ext4).features("inline_data,ea_inode,^metadata_csum"),
     ];
     specs.iter().map(|spec| Base::load(spec.name, &spec.image())).collect()

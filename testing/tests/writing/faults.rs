@@ -116,7 +116,7 @@ fn in_order(setup: &Setup, bytes: &[u8], tape: &Tape) -> Result<(), String> {
             mount_options(DataMode::Ordered, rumpcap::Timestamp { seconds: 1_750_000_000, nanoseconds: 0 });
         let mount =
             kernel.mount(device.clone(), &options).map_err(|error| format!("mounting again: {error}"))?;
-        tape.check_untouched(&mount, tape.durable(), tape.states.len() - 1)?;
+        tape.check_untouched(&mount, &tape.behind_the_end())?;
         mount.unmount().map_err(|error| format!("unmounting again: {error}"))?;
         Ok(device.to_bytes())
     };

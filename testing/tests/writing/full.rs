@@ -54,7 +54,7 @@ fn nearly_full(name: &str, blocks: u64, count: usize) -> Result<usize, String> {
     }
     run.compare(&mut target).map_err(|failure| failure.to_string())?;
     target.unmount().map_err(|error| format!("unmounting: {error}"))?;
-    judge(&device.to_bytes(), &mut run.model, LIMIT)?;
+    judge(&setup, &device.to_bytes(), &mut run.model, LIMIT)?;
     Ok(run.refused)
 }
 
@@ -64,7 +64,9 @@ fn no_space_at_every_allocation() {
         return skip::skip("e2fsprogs is not installed");
     }
     let mut refused = 0;
-    for (n, name) in ["w-ext4-1k", "w-ext2-1k", "w-ext3-1k", "w-inline-and-ea-inode"].into_iter().enumerate()
+    for (n, name) in ["w-ext4-1k", "w-ext2-1k", "w-ext3-1k", "w-inline-and-ea-inode", "w-bigalloc-1k"]
+        .into_iter()
+        .enumerate()
     {
         let every = if is_thorough() { 1 } else { 7 };
         for blocks in (n as u64..40).step_by(every) {
@@ -145,5 +147,6 @@ fn longest(name: &str, len: u64) {
 fn files_to_the_limit_of_the_format() {
     longest("w-ext4-4k", ((1 << 32) - 1) * 4096);
     longest("w-ext4-1k", ((1 << 32) - 1) * 1024);
+    longest("w-bigalloc-1k", ((1 << 32) - 1) * 1024);
     longest("w-ext2-1k", (12 + 256 + (1 << 16) + (1 << 24)) * 1024);
 }

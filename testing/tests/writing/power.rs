@@ -15,6 +15,7 @@ use rumpcap_testing::writing::{
 };
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 const TRIES: usize = 60;
 /// The kernel recovers one in so many cuts.
@@ -27,6 +28,8 @@ struct Scene {
     limit: Limit,
     data: DataMode,
     ops: usize,
+    /// The age at which changes are committed: none closes the log's transaction with each commit.
+    interval: Duration,
     /// One in so many cuts is looked at, if not all are.
     sample: u64,
 }
@@ -41,7 +44,7 @@ fn record(
 ) -> Result<Tape, String> {
     let start = setup(scene).image();
     let recorder = Arc::new(Recorder::new(&start));
-    let target = LibraryTarget::new(recorder.clone(), scene.limit, scene.data);
+    let target = LibraryTarget::committing(recorder.clone(), scene.limit, scene.data, scene.interval);
     let mut target = target.map_err(|error| format!("mounting: {error}"))?;
     let mut tape = Tape::new(start, first_model(), scene.data);
     ops(&mut tape, &mut target, &recorder)?;
@@ -89,7 +92,7 @@ fn by_e2fsck(tape: &Tape, bytes: &[u8], cut: &Cut<'_>, path: &Path) -> Result<us
     fsck(path)?;
     let device = MemoryDevice::from_bytes(&std::fs::read(path).expect("an image"));
     let mount = mount(Arc::new(device), &MountOptions::default())?;
-    tape.find_state(&mount, cut.from, cut.to)
+    tape.find_state(&mount, cut)
 }
 
 /// Our recovery: as a reader sees it through an overlay, and as a writer leaves it behind.
@@ -102,7 +105,7 @@ fn by_ourselves(
 ) -> Result<usize, String> {
     let device = Arc::new(MemoryDevice::from_bytes(bytes));
     let reader = mount(device.clone(), &MountOptions::default())?;
-    let read = tape.find_state(&reader, cut.from, cut.to).map_err(|why| format!("read only: {why}"))?;
+    let read = tape.find_state(&reader, cut).map_err(|why| format!("read only: {why}"))?;
     drop(reader);
     let time =
         first_model().get(0).mtime.unwrap_or(rumpcap::Timestamp { seconds: 1_750_000_000, nanoseconds: 0 });
@@ -110,7 +113,7 @@ fn by_ourselves(
     if !writer.is_writable() {
         return Err(format!("not writable: {:?}", writer.read_only_reason()));
     }
-    let state = tape.find_state(&writer, cut.from, cut.to)?;
+    let state = tape.find_state(&writer, cut)?;
     writer.unmount().map_err(|error| format!("unmounting: {error}"))?;
     if is_checked {
         std::fs::write(path, device.to_bytes()).expect("an image");
@@ -129,7 +132,7 @@ fn by_repair(tape: &Tape, bytes: &[u8], cut: &Cut<'_>, path: &Path) -> Result<us
     fsck(path)?;
     let device = MemoryDevice::from_bytes(&std::fs::read(path).expect("an image"));
     let mount = mount(Arc::new(device), &MountOptions::default())?;
-    tape.check_untouched(&mount, cut.from, cut.to).map(|()| cut.from)
+    tape.check_untouched(&mount, cut).map(|()| cut.from)
 }
 
 /// The kernel's recovery, in its turn.
@@ -139,7 +142,7 @@ fn by_kernel(tape: &Tape, bytes: &[u8], cut: &Cut<'_>, path: &Path) -> Result<us
     fsck(path)?;
     let device = MemoryDevice::from_bytes(&std::fs::read(path).expect("an image"));
     let mount = mount(Arc::new(device), &MountOptions::default())?;
-    tape.find_state(&mount, cut.from, cut.to)
+    tape.find_state(&mount, cut)
 }
 
 #[derive(Default, Debug)]
@@ -244,19 +247,49 @@ const SMALL: Limit = Some(256 << 10);
 #[test]
 fn ext4() {
     cut_everywhere(
-        &Scene { setup: "w-ext4-1k", limit: SMALL, data: DataMode::Ordered, ops: 150, sample: 4 },
+        &Scene {
+            setup: "w-ext4-1k",
+            limit: SMALL,
+            data: DataMode::Ordered,
+            ops: 150,
+            interval: Duration::MAX,
+            sample: 4,
+        },
         2,
     );
     cut_everywhere(
-        &Scene { setup: "w-ext4-4k", limit: None, data: DataMode::Ordered, ops: 150, sample: 4 },
+        &Scene {
+            setup: "w-ext4-4k",
+            limit: None,
+            data: DataMode::Ordered,
+            ops: 150,
+            interval: Duration::MAX,
+            sample: 4,
+        },
         1,
     );
+}
+
+/// Each commit is in the log at once, with a flush: so what it refers to must have been written before it.
+#[test]
+fn content_before_the_commit_that_refers_to_it() {
+    for setup in ["w-ext4-1k", "w-ext3-1k"] {
+        let (limit, data, interval) = (SMALL, DataMode::Ordered, Duration::ZERO);
+        cut_everywhere(&Scene { setup, limit, data, ops: 150, interval, sample: 4 }, 2);
+    }
 }
 
 #[test]
 fn ext3() {
     cut_everywhere(
-        &Scene { setup: "w-ext3-1k", limit: SMALL, data: DataMode::Ordered, ops: 150, sample: 4 },
+        &Scene {
+            setup: "w-ext3-1k",
+            limit: SMALL,
+            data: DataMode::Ordered,
+            ops: 150,
+            interval: Duration::MAX,
+            sample: 4,
+        },
         2,
     );
 }
@@ -264,7 +297,14 @@ fn ext3() {
 #[test]
 fn ext2() {
     cut_everywhere(
-        &Scene { setup: "w-ext2-1k", limit: SMALL, data: DataMode::Ordered, ops: 150, sample: 4 },
+        &Scene {
+            setup: "w-ext2-1k",
+            limit: SMALL,
+            data: DataMode::Ordered,
+            ops: 150,
+            interval: Duration::MAX,
+            sample: 4,
+        },
         1,
     );
 }
@@ -272,7 +312,14 @@ fn ext2() {
 #[test]
 fn journaled_content() {
     cut_everywhere(
-        &Scene { setup: "w-ext4-1k", limit: None, data: DataMode::Journal, ops: 150, sample: 4 },
+        &Scene {
+            setup: "w-ext4-1k",
+            limit: None,
+            data: DataMode::Journal,
+            ops: 150,
+            interval: Duration::MAX,
+            sample: 4,
+        },
         1,
     );
 }
@@ -280,7 +327,24 @@ fn journaled_content() {
 #[test]
 fn features() {
     for setup in ["w-inline-and-ea-inode", "w-orphan-file", "w-no-checksums"] {
-        cut_everywhere(&Scene { setup, limit: SMALL, data: DataMode::Ordered, ops: 150, sample: 4 }, 1);
+        cut_everywhere(
+            &Scene {
+                setup,
+                limit: SMALL,
+                data: DataMode::Ordered,
+                ops: 150,
+                interval: Duration::MAX,
+                sample: 4,
+            },
+            1,
+        );
+    }
+}
+
+#[test]
+fn clusters() {
+    for (setup, data) in [("w-bigalloc", DataMode::Ordered), ("w-bigalloc-1k", DataMode::Journal)] {
+        cut_everywhere(&Scene { setup, limit: SMALL, data, ops: 150, interval: Duration::MAX, sample: 4 }, 1);
     }
 }
 
@@ -290,7 +354,14 @@ fn missing_flushes_would_be_found() {
     if !build::tools_exist() {
         return skip::skip("e2fsprogs is not installed");
     }
-    let scene = Scene { setup: "w-ext4-1k", limit: SMALL, data: DataMode::Ordered, ops: 80, sample: 1 };
+    let scene = Scene {
+        setup: "w-ext4-1k",
+        limit: SMALL,
+        data: DataMode::Ordered,
+        ops: 80,
+        interval: Duration::MAX,
+        sample: 1,
+    };
     let mut tape = generated(&scene, 0).expect("operations");
     let flushes = tape.requests.iter_mut().filter(|request| matches!(request, Request::Flush));
     flushes.for_each(|flush| *flush = Request::Write(0, Vec::new()));

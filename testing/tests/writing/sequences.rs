@@ -1,9 +1,10 @@
 //! Long random sequences on every configuration: each answer and everything that is there equals the model's, while mounted, after unmounting and
 //! for the kernel; e2fsck finds nothing.
 //!
-//! `RUMPCAP_OPS` says how many operations each configuration is given, `RUMPCAP_SEED` where the seeds begin.
+//! `RUMPCAP_OPS` says how many operations each configuration is given, `RUMPCAP_SEED` where the seeds begin, `RUMPCAP_SETUP` which configuration
+//! alone is to be looked at.
 
-use crate::support::{Case, Plan, first_seed, ops, require};
+use crate::support::{Case, Plan, first_seed, is_wanted, ops, require};
 use rumpcap::DataMode;
 use rumpcap::block::MemoryDevice;
 use rumpcap_testing::images::build;
@@ -22,6 +23,9 @@ fn every(first: usize, n: usize) {
     }
     let writable = setups().into_iter().filter(|setup| !setup.read_only);
     for (at, setup) in writable.enumerate().skip(first).step_by(n) {
+        if !is_wanted(&setup) {
+            continue;
+        }
         let is_journaled = at % 7 == 6 && setup.has_journal;
         let data = if is_journaled { DataMode::Journal } else { DataMode::Ordered };
         let case = Case { setup, limit: LIMITS[at % 3], data };
@@ -65,6 +69,23 @@ fn limits_and_modes() {
         for data in [DataMode::Ordered, DataMode::Writeback, DataMode::Journal] {
             let case = Case { setup: Setup::named("w-ext4-1k"), limit, data };
             require(&case, &Plan::Generated { seed: first_seed() + 100 + n as u64, count: ops(FEW) });
+        }
+    }
+}
+
+/// Clusters of several blocks, at every limit.
+#[test]
+fn clusters() {
+    if !build::tools_exist() {
+        return skip::skip("e2fsprogs is not installed");
+    }
+    let names = ["w-bigalloc", "w-bigalloc-64k", "w-bigalloc-1k", "w-bigalloc-inline-data"];
+    for (n, name) in names.into_iter().enumerate() {
+        for (at, limit) in LIMITS.into_iter().enumerate() {
+            let data = if at == 2 { DataMode::Journal } else { DataMode::Ordered };
+            let case = Case { setup: Setup::named(name), limit, data };
+            let seed = first_seed() + 200 + 10 * n as u64 + at as u64;
+            require(&case, &Plan::Generated { seed, count: ops(FEW) });
         }
     }
 }

@@ -49,6 +49,7 @@ fn files_in_thousands_of_pieces() {
     given("w-ext4-1k", SMALL, pieces(1024, count, &mut random));
     given("w-ext3-1k", SMALL, pieces(1024, count, &mut random));
     given("w-ext4-4k", Some(512 << 10), pieces(4096, count.min(2000), &mut random));
+    given("w-bigalloc-1k", SMALL, pieces(1024, count, &mut random));
 }
 
 /// A directory that grows to `count` names of `name_len` bytes, loses some, gets them again, moves and goes.
@@ -73,4 +74,5 @@ fn directories_of_thousands_of_names() {
     given("w-large-dir", Some(512 << 10), crowd(count, 240));
     given("w-no-dir-index", Some(512 << 10), crowd(count / 8, 200));
     given("w-ext2-1k", SMALL, crowd(count, 30));
+    given("w-bigalloc", SMALL, crowd(count, 200));
 }

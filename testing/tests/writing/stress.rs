@@ -228,6 +228,8 @@ fn one_file_changed_in_every_way() {
         ("w-ext2-1k", LIMIT, DataMode::Ordered),
         ("w-inline-data", None, DataMode::Ordered),
         ("w-ext3-2k", LIMIT, DataMode::Journal),
+        ("w-bigalloc", Some(256 << 10), DataMode::Ordered),
+        ("w-bigalloc-1k", LIMIT, DataMode::Journal),
     ];
     for (seed, (name, limit, data)) in cases.into_iter().enumerate() {
         let case = Case { setup: Setup::named(name), limit, data };

@@ -1,7 +1,8 @@
 //! What the proofs share: attempts that end in words, the judges, and a failure made small.
 
-use rumpcap::DataMode;
 use rumpcap::block::{MemoryDevice, OpenOptions};
+use rumpcap::check::{Event, Severity};
+use rumpcap::{DataMode, Kernel, MountOptions};
 use rumpcap_testing::loop_mount;
 use rumpcap_testing::oracle;
 use rumpcap_testing::tools::{command, output, scratch};
@@ -9,6 +10,7 @@ use rumpcap_testing::writing::{
     Capabilities, Compared, Generator, LibraryTarget, Limit, Model, Op, Run, Setup, compare, first_model,
     shrink,
 };
+use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
@@ -17,8 +19,12 @@ use std::sync::Arc;
 const OPS_VARIABLE: &str = "RUMPCAP_OPS";
 /// Says where seeds begin.
 const SEED_VARIABLE: &str = "RUMPCAP_SEED";
-/// A sequence is run again that often to make it small.
+/// Says which configuration alone is looked at, where a test goes through all of them.
+const SETUP_VARIABLE: &str = "RUMPCAP_SETUP";
+/// A sequence is run again that often to make it small,
 const TRIES: usize = 250;
+/// or as often as makes that many operations.
+const OPERATIONS_OF_TRIES: usize = 1_500_000;
 
 /// Operations for each configuration: `few`, or what the environment says.
 pub fn ops(few: usize) -> usize {
@@ -28,6 +34,12 @@ pub fn ops(few: usize) -> usize {
 /// The first seed: another one each night.
 pub fn first_seed() -> u64 {
     std::env::var(SEED_VARIABLE).ok().and_then(|text| text.parse().ok()).unwrap_or(0)
+}
+
+/// Whether a test that goes through all configurations is to look at this one.
+pub fn is_wanted(setup: &Setup) -> bool {
+    std::env::var(SETUP_VARIABLE).is_ok_and(|name| setup.spec.name == name)
+        || std::env::var_os(SETUP_VARIABLE).is_none()
 }
 
 /// Whether more is wanted than fits every change.
@@ -76,7 +88,7 @@ pub fn attempt(case: &Case, plan: &Plan) -> (Vec<Op>, Result<Run, String>) {
         let result = drive(&mut run, &mut target, plan, case.setup.can, &mut ops);
         result.map_err(|failure| failure.to_string())?;
         target.unmount().map_err(|error| format!("unmounting: {error}"))?;
-        judge(&device.to_bytes(), &mut run.model, case.limit)?;
+        judge(&case.setup, &device.to_bytes(), &mut run.model, case.limit)?;
         Ok(run)
     });
     (ops, result)
@@ -110,14 +122,33 @@ fn drive(
     }
 }
 
-/// e2fsck, the kernel (or debugfs) and the library itself on an unmounted image.
-pub fn judge(image: &[u8], model: &mut Model, limit: Limit) -> Result<(), String> {
+/// What our own check says of an image in which it finds something.
+pub fn own_check(image: &[u8]) -> Result<(), String> {
+    let kernel = Kernel::builder().memory_limit(512 << 10).boot().expect("booting");
+    let device = Arc::new(MemoryDevice::from_bytes(image));
+    let mount = kernel.mount(device, &MountOptions::default()).map_err(|error| error.to_string())?;
+    let mut found = None;
+    let summary = mount.check(&mut |event| {
+        if let Event::Finding(finding) = event
+            && finding.severity == Severity::Error
+        {
+            found.get_or_insert_with(|| finding.to_string());
+        }
+        ControlFlow::Continue(())
+    });
+    summary.map_err(|error| format!("our check: {error}"))?;
+    found.map_or(Ok(()), |what| Err(format!("our check: {what}")))
+}
+
+/// e2fsck, the kernel (or debugfs), our check and the library itself on an unmounted image.
+pub fn judge(setup: &Setup, image: &[u8], model: &mut Model, limit: Limit) -> Result<(), String> {
     model.apply(&Op::Remount, None);
     let directory = scratch();
     let path = directory.path().join("image");
     std::fs::write(&path, image).expect("an image");
     fsck(&path)?;
-    if loop_mount::available() {
+    own_check(image)?;
+    if setup.is_known_to_kernel() && loop_mount::available() {
         let kernel = oracle::by_kernel(&path).map_err(|error| format!("the kernel: {error}"))?;
         difference("the kernel", compare(model, &kernel, Compared::Everything))?;
     }
@@ -142,11 +173,13 @@ pub fn require(case: &Case, plan: &Plan) -> Run {
         Ok(run) => return run,
         Err(what) => what,
     };
+    // Said at once: to make it small takes a while.
+    let seed = if let Plan::Generated { seed, .. } = plan { *seed } else { 0 };
+    eprintln!("{}, seed {seed}, {} operations: {what}", case.setup.spec.name, ops.len());
     let fails =
         |ops: &[Op]| attempt(case, &Plan::Given(ops.to_vec())).1.is_err_and(|why| is_alike(&why, &what));
-    let small = shrink(&ops, TRIES, fails);
+    let small = shrink(&ops, TRIES.min(OPERATIONS_OF_TRIES / ops.len().max(1)), fails);
     let of_that = attempt(case, &Plan::Given(small.clone())).1.err();
-    let seed = if let Plan::Generated { seed, .. } = plan { *seed } else { 0 };
     panic!(
         "{}, limit {:?}, {:?}, seed {seed}, {} operations: {what}\n{small:?}\ngives: {}",
         case.setup.spec.name,

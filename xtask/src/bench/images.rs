@@ -1,6 +1,6 @@
 //! The images of the benchmark, made by the real mke2fs and e2fsck and kept until their recipe changes.
 //!
-//! Who calls it: `bench`. Whom it calls: `mke2fs`, `e2fsck`, `tune2fs`, `cp`, and `mount` where the user may.
+//! Who calls it: `bench`, `bench_mount`. Whom it calls: `mke2fs`, `e2fsck`, `tune2fs`, `cp`, and `mount` where the user may.
 //! Failure: an image is made under another name and renamed when it is whole, so that an interrupted run leaves
 //! nothing that looks like an image. A recipe file beside each image says how it was made.
 
@@ -25,6 +25,10 @@ const HUGE_BYTES: u64 = (16 << 40) - 4096;
 /// Files and directories in `huge`.
 const HUGE_FILES: u64 = 40_000;
 const HUGE_DIRECTORIES: u64 = 400;
+/// Files and directories in `million`, and its length.
+const MILLION: u64 = 1_000_000;
+const MILLION_DIRECTORIES: u64 = 10_000;
+const MILLION_BYTES: u64 = 1 << 30;
 /// `/usr` changes under the hands of a package manager; mke2fs then fails and is asked again.
 const USR_ATTEMPTS: u32 = 3;
 
@@ -43,6 +47,8 @@ pub(crate) enum Image {
     Usr,
     /// A sparse file system of 16 TiB.
     Huge,
+    /// 1,000,000 empty files in 10,000 directories.
+    Million,
 }
 
 impl Image {
@@ -55,6 +61,7 @@ impl Image {
             Image::Big => "big",
             Image::Usr => "usr",
             Image::Huge => "huge",
+            Image::Million => "million",
         }
     }
 
@@ -68,6 +75,9 @@ impl Image {
             Image::Usr => "/usr, mke2fs -d".to_owned(),
             Image::Huge => {
                 format!("{HUGE_BYTES} bytes, {HUGE_FILES} files in {HUGE_DIRECTORIES} directories")
+            }
+            Image::Million => {
+                format!("{MILLION} empty files in {MILLION_DIRECTORIES} directories, by the kernel's mount")
             }
         };
         format!("{}: {what}\n", self.name())
@@ -141,8 +151,21 @@ impl Images {
                 stage_tree(staging, HUGE_DIRECTORIES, HUGE_FILES / HUGE_DIRECTORIES)?;
                 mke2fs(staging, part, HUGE_BYTES, &["-E", "lazy_itable_init=1,lazy_journal_init=1"])
             }
+            Image::Million => make_million(staging, part),
         }
     }
+}
+
+/// Not by `mke2fs -d`: a million files of the host are minutes.
+fn make_million(mounted: &Path, part: &Path) -> Result {
+    fs::create_dir(mounted)?;
+    mke2fs(mounted, part, MILLION_BYTES, &["-N", "1100000", "-E", "lazy_itable_init=0"])?;
+    run(Command::new("mount").args(["-t", "ext4", "-o", "loop"]).arg(part).arg(mounted), &[0])?;
+    let files_each = MILLION / MILLION_DIRECTORIES;
+    let made = (0..MILLION_DIRECTORIES)
+        .try_for_each(|at| stage_flat(&mounted.join(format!("directory-{at:05}")), files_each));
+    run(Command::new("umount").arg(mounted), &[0])?;
+    made
 }
 
 /// `mke2fs -d` makes such a directory in half an hour: it scans all of it for each new name. The kernel makes an indexed

@@ -3,10 +3,9 @@
 //! Who calls it: `results`.
 
 use super::subjects::Subject;
-use super::{Case, Outcomes};
+use super::{Args, Case, Outcomes};
 use crate::bench::measure::median;
 use std::fmt::Write;
-use std::path::Path;
 
 const WIDTH: f64 = 1000.0;
 const LEFT: f64 = 190.0;
@@ -18,7 +17,7 @@ const CASE_HEAD: f64 = 34.0;
 const LONGEST: f64 = 620.0;
 
 /// Draws it.
-pub(super) fn draw(outcomes: &Outcomes, tree: &Path, subtitle: &str) -> String {
+pub(super) fn draw(outcomes: &Outcomes, args: &Args, subtitle: &str) -> String {
     let mut body = String::new();
     let mut y = HEAD;
     for case in Case::ALL {
@@ -29,11 +28,11 @@ pub(super) fn draw(outcomes: &Outcomes, tree: &Path, subtitle: &str) -> String {
             body,
             "<text x=\"20\" y=\"{:.0}\" font-weight=\"bold\">{}</text>",
             y - 10.0,
-            title(case, tree)
+            title(case, args)
         );
         for (subject, seconds, mib) in all {
             let length = LONGEST * seconds / longest;
-            let colour = if matches!(subject, Subject::Library(_)) { "#0072b2" } else { "#999999" };
+            let colour = if subject.is_ours() { "#0072b2" } else { "#999999" };
             let written = mib.map_or(String::new(), |mib| format!(", {mib:.0} MiB written"));
             let _ = writeln!(
                 body,
@@ -58,12 +57,14 @@ pub(super) fn draw(outcomes: &Outcomes, tree: &Path, subtitle: &str) -> String {
     )
 }
 
-fn title(case: Case, tree: &Path) -> String {
+fn title(case: Case, args: &Args) -> String {
     let title = match case {
         Case::Many => "20,000 files in 200 directories",
         Case::DeleteHalf => "half of them removed",
         Case::Big => "a file of 256 MiB",
-        Case::Tree => return format!("a copy of {}", tree.display()),
+        Case::Sample => return format!("a copy of {}", args.sample.display()),
+        Case::Tree => return format!("a copy of {}", args.tree.display()),
+        Case::Mkfs => return format!("a new file system with {}", args.tree.display()),
     };
     title.to_owned()
 }

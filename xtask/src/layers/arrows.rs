@@ -18,7 +18,7 @@ const LAYERS: &[&[&str]] = &[
     &["crates/vfs"],
     &["fs/*"],
     &["crates/kernel", "crates/trace"],
-    &["testing", "front/nfs"],
+    &["testing", "front/fuse", "front/nfs"],
     &["front/cli"],
     &["xtask", "fuzz", "testing/*"],
 ];

@@ -8,7 +8,7 @@ use clap::Args;
 use rumpcap::Error;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 const EXAMPLES: &str = "\
 The target of a symbolic link is a text, and is not looked at; that of a hard link is IMAGE:PATH, in the same image. \
@@ -52,52 +52,65 @@ pub fn run(session: &mut Session, args: &LnArgs) -> Run {
         false => link.mount.metadata(&link.path),
     };
     let is_directory = there.is_ok_and(|m| m.is_dir());
-    if args.targets.len() > 1 && !is_directory {
+    let existing =
+        if args.symbolic { Vec::new() } else { session.all_writable(&args.targets, args.write)? };
+    if existing.iter().any(|existing| existing.image != link.image) {
+        return Stop::usage("ln: a hard link is in the image that its file is in");
+    }
+    let targets: Vec<To<'_>> = match args.symbolic {
+        true => args.targets.iter().map(|text| To::Text(text)).collect(),
+        false => existing.iter().map(|target| To::File(&target.path)).collect(),
+    };
+    if targets.len() > 1 && !is_directory {
         let link = for_message(link.path.as_os_str().as_bytes());
         return Stop::usage(format!("ln: {link}: not a directory, and there are several targets"));
     }
-    for text in &args.targets {
+    for to in targets {
         session.check_interrupt()?;
-        let existing = if args.symbolic { None } else { Some(session.writable(text, args.write)?) };
-        if existing.as_ref().is_some_and(|existing| existing.image != link.image) {
-            return Stop::usage("ln: a hard link is in the image that its file is in");
-        }
-        let existing = existing.map(|target| target.path);
-        let name = Path::new(text).file_name().map(OsStr::to_owned);
-        let name = existing.as_deref().map_or(name, |path| path.file_name().map(OsStr::to_owned));
-        let path = match name {
+        let path = match to.name() {
             Some(name) if is_directory => link.path.join(name),
             None if is_directory => return Stop::usage("ln: the target's name is none for a link"),
             _ => link.path.clone(),
         };
-        if let Err(e) = make(args, &link, existing.as_ref(), text, &path) {
+        if let Err(e) = make(args, &link, to, &path) {
             session.fail(&path, &e);
         }
     }
     Ok(())
 }
 
-fn make(
-    args: &LnArgs,
-    link: &Target,
-    existing: Option<&PathBuf>,
-    text: &OsStr,
-    path: &Path,
-) -> rumpcap::Result<()> {
-    let once = || match existing {
-        Some(existing) => link.mount.hard_link(existing, path).map(drop),
-        None => link.mount.symlink(text, path, &args.owner.with_mode(0o777)).map(drop),
+/// What a link leads to.
+#[derive(Clone, Copy)]
+enum To<'a> {
+    /// A symbolic one.
+    Text(&'a OsStr),
+    /// A hard one.
+    File(&'a Path),
+}
+
+impl To<'_> {
+    fn name(&self) -> Option<&OsStr> {
+        match self {
+            To::Text(text) => Path::new(text).file_name(),
+            To::File(path) => path.file_name(),
+        }
+    }
+}
+
+fn make(args: &LnArgs, link: &Target, to: To<'_>, path: &Path) -> rumpcap::Result<()> {
+    let once = || match to {
+        To::File(existing) => link.mount.hard_link(existing, path).map(drop),
+        To::Text(text) => link.mount.symlink(text, path, &args.owner.with_mode(0o777)).map(drop),
     };
     match once() {
         Err(Error::Exists) if args.force => {}
         done => return done,
     }
-    let is_same = |existing: &PathBuf| {
-        let ino = |path: &Path| link.mount.symlink_metadata(path).map(|m| m.ino()).ok();
-        ino(existing) == ino(path)
-    };
+    let ino = |path: &Path| link.mount.symlink_metadata(path).map(|m| m.ino()).ok();
     // Replacing a file by itself would be its end.
-    if existing.is_some_and(is_same) {
+    if let To::File(existing) = to
+        && ino(existing) == ino(path)
+    {
         return Ok(());
     }
     link.mount.remove_file(path)?;

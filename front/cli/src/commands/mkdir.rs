@@ -40,7 +40,10 @@ pub fn run(session: &mut Session, args: &MkdirArgs) -> Run {
         .as_deref()
         .map(|text| ModeChange::parse(text).ok_or_else(|| Stop::Usage(format!("mkdir: {text}: not a mode"))));
     let change = change.transpose()?;
-    for target in session.all_writable(&args.paths, args.write)? {
+    // All images are there, and can be written, before the first is.
+    let targets: Run<Vec<Target>> =
+        args.paths.iter().map(|path| session.writable(path, args.write)).collect();
+    for target in targets? {
         session.check_interrupt()?;
         let made = if args.parents {
             with_parents(&target, args)

@@ -12,6 +12,7 @@ mod options;
 mod populate;
 mod size;
 
+use crate::estimate::Tree;
 use crate::outcome::{Run, Stop};
 use crate::progress::Place;
 use crate::quote;
@@ -210,9 +211,19 @@ fn lay_out(
             populate::empty(&mut maker, wanted).map_err(|e| failed(&args.image, &e))?;
         }
         Source::Directory(directory) => {
+            session.watch_signals()?;
+            crate::host_tree::raise_open_files();
             let mut progress = session.plain_progress(Place::Free);
-            let mut filler = populate::Populate::new(&mut maker, wanted, image.identity(), &mut progress);
-            filler.tree(directory)?;
+            progress.expect_trees([Tree::Host(directory.to_path_buf())]);
+            let interrupt = session.interrupt().cloned();
+            let mut filler =
+                populate::Populate::new(&mut maker, wanted, image.identity(), &mut progress, interrupt);
+            if let Err(stop) = filler.tree(directory) {
+                if let Stop::Code(_) = stop {
+                    session.say(format_args!("mkfs: interrupted: {} is not made", show(&args.image)));
+                }
+                return Err(stop);
+            }
         }
     }
     let geometry = *maker.geometry();

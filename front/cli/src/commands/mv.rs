@@ -40,8 +40,9 @@ pub struct MvArgs {
 
 /// Runs `mv`.
 pub fn run(session: &mut Session, args: &MvArgs) -> Run {
-    let mut targets = session.all_writable(&args.paths, args.write)?;
-    let Some(to) = targets.pop() else { return Stop::usage("mv: no target") };
+    let Some((to, from)) = args.paths.split_last() else { return Stop::usage("mv: no target") };
+    let targets = session.all_writable(from, args.write)?;
+    let to = session.writable(to, args.write)?;
     if targets.iter().any(|from| from.image != to.image) {
         return Stop::usage("mv: a file is not moved from image to image; cp copies it");
     }

@@ -4,6 +4,7 @@
 //! gone through twice and never held.
 
 pub mod extract;
+mod members;
 mod sparse;
 
 use crate::accounts::Accounts;

@@ -94,9 +94,13 @@ impl Session {
         Ok(self.remember(image, partition, mount, path))
     }
 
-    /// All of `texts` as targets.
+    /// All that `texts` mean.
     pub fn targets(&mut self, texts: &[OsString]) -> Run<Vec<Target>> {
-        texts.iter().map(|text| self.target(text)).collect()
+        let mut all = Vec::new();
+        for text in texts {
+            all.extend(self.matching(text)?);
+        }
+        Ok(all)
     }
 
     /// As [`Session::target`], to be written. From then on signals end the command in order.
@@ -118,14 +122,19 @@ impl Session {
         self.watch_signals()?;
         self.mounts.time = args.time;
         let kernel = self.kernel()?;
-        let mount = images::mount_to_write(self, &kernel, &image, partition, args.time)?;
+        let mount = images::mount_to_write(self, &kernel, &image, partition, args)?;
         self.warn_of(&image, &mount);
         Ok(self.remember(image, partition, mount, path))
     }
 
-    /// All of `texts` as targets to be written.
+    /// All that `texts` mean, to be written.
     pub fn all_writable(&mut self, texts: &[OsString], args: WriteArgs) -> Run<Vec<Target>> {
-        texts.iter().map(|text| self.writable(text, args)).collect()
+        let mut all = Vec::new();
+        for text in texts {
+            let target = self.writable(text, args)?;
+            all.extend(self.expand(target));
+        }
+        Ok(all)
     }
 
     fn remember(&mut self, image: PathBuf, partition: Option<u32>, mount: Mount, path: PathBuf) -> Target {

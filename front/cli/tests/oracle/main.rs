@@ -4,6 +4,7 @@
 
 #![allow(clippy::unwrap_used, reason = "what prepares a test may panic")]
 
+mod across;
 mod archive;
 mod copy;
 mod digest;

@@ -25,10 +25,10 @@ pub fn check(image: &Path) {
 }
 
 /// Mounted by the kernel as long as it lives.
-struct Kernel(PathBuf);
+pub struct Kernel(pub PathBuf);
 
 impl Kernel {
-    fn mount(image: &Path, options: &str) -> Kernel {
+    pub fn mount(image: &Path, options: &str) -> Kernel {
         let root = image.with_extension(format!("mnt-{}", options.replace(',', "-")));
         fs::create_dir_all(&root).unwrap();
         mount(image, &root, options).unwrap();

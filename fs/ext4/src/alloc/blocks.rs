@@ -165,17 +165,30 @@ impl Handle<'_> {
         Ok(BlockRun { first: blocks.start, count: count as u32 })
     }
 
-    /// Frees blocks that are in use, all within the file system; may cross groups. With bigalloc whole clusters.
+    /// Frees blocks that are in use, all within the file system, and with bigalloc the rest of their clusters; may cross groups.
     ///
     /// # Errors
     /// `Corrupt` for a block that is free, or one of the file system's own structures; `Io`.
     pub fn free_blocks(&mut self, first: u64, count: u64, of: Use) -> Result<()> {
-        let sb = &self.fs.sb;
+        let log = self.fs.sb.cluster_log;
         let end = first.saturating_add(count);
-        if first < sb.first_data_block || end > sb.blocks_count {
-            return Err(Error::Corrupt { what: "freed block past the end of the file system", at: first });
+        let clusters = first >> log << log..end.div_ceil(1 << log).saturating_mul(1 << log);
+        self.free_clusters(clusters, first..end, of)
+    }
+
+    /// Frees whole clusters, given as blocks; `blocks` are those that were mapped until now, some of them perhaps in clusters that stay.
+    ///
+    /// # Errors
+    /// As [`Handle::free_blocks`].
+    pub fn free_clusters(&mut self, clusters: Range<u64>, blocks: Range<u64>, of: Use) -> Result<()> {
+        let sb = &self.fs.sb;
+        let is_within =
+            |range: &Range<u64>| range.start >= sb.first_data_block && range.end <= sb.blocks_count;
+        if !is_within(&clusters) || !is_within(&blocks) {
+            let at = blocks.start;
+            return Err(Error::Corrupt { what: "freed block past the end of the file system", at });
         }
-        let mut at = first;
+        let (mut at, end) = (clusters.start, clusters.end);
         while at < end {
             let (group, block) = sb.group_of(at);
             let left =
@@ -184,10 +197,14 @@ impl Handle<'_> {
             at = at.saturating_add(u64::from(left));
         }
         match of {
-            Use::Metadata => (first..end).try_for_each(|block| self.revoke(block))?,
-            Use::Content => self.revoke_content(first..end)?,
+            // One of them is metadata again only in another file, behind the commit.
+            Use::Metadata => blocks.clone().try_for_each(|block| self.revoke(block))?,
+            // Until the whole cluster is free only this file can have them, and newer content in the log is behind the older.
+            Use::Content => self.revoke_content(clusters.clone())?,
         }
-        self.note_freed(first, count);
+        if !clusters.is_empty() {
+            self.note_freed(clusters.start, clusters.end.saturating_sub(clusters.start));
+        }
         Ok(())
     }
 

@@ -9,7 +9,7 @@ use super::inline;
 use crate::Ext4;
 use crate::inode_edit::Inode;
 use crate::layout::inode_flags;
-use crate::map_change::Fill;
+use crate::map_change::{Fill, Was};
 use crate::transaction::Handle;
 use core::ops::Range;
 use rumpcap_host::{Error, Result};
@@ -147,7 +147,7 @@ pub(crate) fn allocate(
         let blocks = range.start >> log..range.end.div_ceil(1 << log);
         let stop = allocate_some(h, &mut inode, blocks.clone())?;
         let size = range.end.min(stop << log);
-        inode.set_ctime(h.now);
+        inode.set_ctime(&h.fs.sb, h.now);
         if how == Allocate::Extend && size > inode.size_bytes() {
             h.store_size(&mut inode, size)?;
             inode.set_mtime(h.now);
@@ -163,9 +163,8 @@ fn allocate_some(h: &mut Handle<'_>, inode: &mut Inode, blocks: Range<u64>) -> R
     while at < blocks.end && runs < RUNS {
         let logical = u32::try_from(at).map_err(|_| Error::FileTooLarge)?;
         let most = (blocks.end - at).min(u64::from(u32::MAX)) as u32;
-        let had = inode.raw.blocks_lo;
         let mapped = h.map_blocks(inode, logical, most, Fill::Unwritten)?;
-        runs += u32::from(had != inode.raw.blocks_lo);
+        runs += u32::from(mapped.was == Was::Hole);
         at += u64::from(mapped.count);
     }
     Ok(at)

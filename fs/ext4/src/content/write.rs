@@ -9,7 +9,7 @@ use crate::layout::inode_flags;
 use crate::map_change::Fill;
 use crate::transaction::Handle;
 use rumpcap_host::{Error, Result};
-use rumpcap_vfs::{InodeNo, Placed, Store, Timestamp, Written};
+use rumpcap_vfs::{InodeNo, Placed, Store, SyncFile, Timestamp, Written};
 use rumpcap_vm::Reservation;
 use zerocopy::IntoBytes;
 
@@ -32,6 +32,7 @@ pub(crate) fn write(
             return Err(Error::NotPermitted);
         }
         if inode.has_flag(inode_flags::INLINE_DATA) {
+            fs.note_changed(ino, SyncFile::Content);
             if inline::write(h, &mut inode, offset, data)? {
                 return Ok(Written { len_bytes: data.len(), node: h.node(&inode)? });
             }
@@ -62,6 +63,10 @@ fn write_mapped(
     if stop > inode.size_bytes() {
         h.store_size(inode, stop)?;
     }
+    // New blocks change the map, which may be outside of the inode.
+    if mapped.is_new() || inode.raw.as_bytes() != before.as_bytes() {
+        h.fs.note_changed(inode.ino, SyncFile::Content);
+    }
     h.touch(inode);
     if inode.raw.as_bytes() != before.as_bytes() {
         h.put_inode(inode)?;
@@ -69,6 +74,6 @@ fn write_mapped(
     let node = h.node(inode)?;
     let within = offset - (first << log);
     let len_bytes = (stop - offset) as usize;
-    store(Placed { offset: (mapped.first << log) + within, len_bytes, is_new: mapped.is_new })?;
+    store(Placed { offset: (mapped.first << log) + within, len_bytes, is_new: mapped.is_new() })?;
     Ok(Written { len_bytes, node })
 }

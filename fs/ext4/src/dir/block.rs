@@ -1,6 +1,6 @@
 //! One block of a directory: its pages, whether they have been verified, and entries that lie across two.
 //!
-//! Who calls it: `dir` for each block of a scan, `htree` for one leaf. Whom it calls: `dir::entry`, `dir::checksum`.
+//! Who calls it: `dir` for each block of a scan, `htree` for one leaf, `dir::by_hash` for both and for single entries. Whom it calls: `dir::entry`, `dir::checksum`.
 //!
 //! A page notes that it has been verified (`PageRef::set_checked`), so a resident block is verified once. A block
 //! larger than a page is verified as a whole when a page without the note is met; that verdict then holds for this
@@ -12,7 +12,7 @@
 use super::entry::{Broken, ENTRY_MAX, Entry, Rules};
 use super::{BlockPlace, Dir};
 use crate::region::{Region, Window};
-use core::ops::ControlFlow;
+use core::ops::{ControlFlow, Range};
 use rumpcap_host::{Error, Result};
 
 /// What is known of a block within one operation.
@@ -31,10 +31,22 @@ impl Dir<'_, '_> {
         from: u32,
         mut visit: impl FnMut(Entry<'_>) -> ControlFlow<()>,
     ) -> Result<ControlFlow<()>> {
+        self.walk_block_at(place, 0, from, &mut visit)
+    }
+
+    /// As [`Dir::walk_block`]; the records from offset `at` on, where one begins.
+    #[inline]
+    pub(super) fn walk_block_at(
+        &self,
+        place: BlockPlace,
+        at: u32,
+        from: u32,
+        visit: &mut impl FnMut(Entry<'_>) -> ControlFlow<()>,
+    ) -> Result<ControlFlow<()>> {
         let mut verdict = Verdict::Unknown;
         let broken = |Broken(what)| Error::Corrupt { what, at: place.physical };
         let mut open = |at| self.block_window(place, at, &mut verdict);
-        walk_windows(&self.rules, self.region(place), from, &mut visit, &mut open, &broken)
+        walk_windows(&self.rules, self.region(place), at..from, visit, &mut open, &broken)
     }
 
     /// What one page holds of a block, around byte `at`; verified.
@@ -59,18 +71,18 @@ impl Dir<'_, '_> {
     }
 }
 
-/// Hands the entries of `region`, whose windows `open` gives, to `visit`. Each round finishes at least one record (DE-2), or
-/// it is an error.
+/// Hands the entries of `region`, whose windows `open` gives, to `visit`: records from the start of `passed` on, where one begins, are
+/// looked at, entries from its end on handed over. Each round finishes at least one record (DE-2), or it is an error.
 #[inline]
 pub(super) fn walk_windows<'r>(
     rules: &Rules,
     region: Region,
-    from: u32,
+    passed: Range<u32>,
     visit: &mut impl FnMut(Entry<'_>) -> ControlFlow<()>,
     open: &mut impl FnMut(u32) -> Result<Window<'r>>,
     broken: &impl Fn(Broken) -> Error,
 ) -> Result<ControlFlow<()>> {
-    let mut at = 0;
+    let Range { start: mut at, end: from } = passed;
     while at < region.len {
         let window = open(at)?;
         let (bytes, base) = (window.bytes(), window.base);

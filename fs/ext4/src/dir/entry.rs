@@ -34,6 +34,8 @@ pub(crate) struct Entry<'a> {
     /// File type as the device has it; without the filetype feature without meaning.
     pub file_type: u8,
     pub name: &'a [u8],
+    /// Offset in the block at which it begins.
+    pub at: u32,
     /// Offset in the block at which the next entry begins.
     pub end: u32,
 }
@@ -90,7 +92,7 @@ impl Rules {
                 let Some(name) = behind.get(..usize::from(name_len)) else {
                     return Ok(ControlFlow::Continue(()));
                 };
-                if visit(Entry { ino, file_type, name, end }).is_break() {
+                if visit(Entry { ino, file_type, name, at: *at, end }).is_break() {
                     return Ok(ControlFlow::Break(()));
                 }
             }

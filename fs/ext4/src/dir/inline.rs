@@ -38,7 +38,7 @@ where
     let dots: [(u32, u32, &[u8], u32); 2] =
         [(0, ino, b".", AT_DOTDOT), (AT_DOTDOT, u32::from_le_bytes(*parent), b"..", AT_RECORDS)];
     for (at, ino, name, end) in dots {
-        if at >= from && visit(0, Entry { ino, file_type: DIRECTORY, name, end }).is_break() {
+        if at >= from && visit(0, Entry { ino, file_type: DIRECTORY, name, at, end }).is_break() {
             return Ok(());
         }
     }
@@ -64,6 +64,6 @@ fn scan_tail(
     let region = Region { start: tail.place, len: tail.len_bytes };
     let rules = Rules { limit: tail.len_bytes, ..dir.rules };
     let mut open = |at| region.window(dir.fs, dir.r, at, 0);
-    let _ = walk_windows(&rules, region, from, visit, &mut open, broken)?;
+    let _ = walk_windows(&rules, region, 0..from, visit, &mut open, broken)?;
     Ok(())
 }

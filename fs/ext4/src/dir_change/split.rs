@@ -12,16 +12,12 @@
 use super::block::{BLOCK_MAX, Copied, Form, broken};
 use super::index::{Way, node_at};
 use super::record::{self, Filler, NewEntry, Records, put};
-use crate::casefold::Folded;
 use crate::dir::checksum::NODE_COUNTS;
 use crate::dir::entry::RECORD_MIN;
 use crate::dir::{BlockPlace, Dir};
-use crate::hash::NameHasher;
 use crate::htree::IndexNode;
 use crate::htree::node::{POINTER, ROOT_INFO};
 use crate::inode_edit::Inode;
-use crate::layout::inode_flags;
-use crate::node::Ext4Node;
 use crate::transaction::Handle;
 use arrayvec::ArrayVec;
 use rumpcap_host::{Error, Result};
@@ -157,20 +153,13 @@ fn hashed_entries(dir: &Dir<'_, '_>, form: &Form, copied: &Copied, way: &Way) ->
     for record in Records::new(copied.bytes(), &dir.rules, form.usable) {
         let record = record.map_err(broken(way.leaf))?;
         if record.ino != 0 {
-            let hash = hash_of(dir, &way.hasher, record.name(copied.bytes()));
+            let hash = dir.with_hashed_bytes(record.name(copied.bytes()), |name| way.hasher.hash(name));
             // A block has room for so many records and no more.
             let _ = map.try_push(Hashed { hash, at: record.at as u16, len: record.used() as u16 });
         }
     }
     map.sort_unstable_by_key(|entry| (entry.hash, entry.at));
     Ok(map)
-}
-
-/// The hash of a name that is in the directory.
-fn hash_of(dir: &Dir<'_, '_>, hasher: &NameHasher, name: &[u8]) -> u32 {
-    let folds = dir.fs.sb.features.has_casefold() && dir.node.has_flag(inode_flags::CASEFOLD);
-    let folded = if folds { Folded::new(name) } else { None };
-    hasher.hash(folded.as_ref().map_or(name, Folded::as_bytes))
 }
 
 /// How many of the entries stay: those above take up to half of a block, or half of them if all do not take that much.

@@ -23,6 +23,11 @@ fn names() -> Vec<Vec<u8>> {
 
 /// What `debugfs` prints as the hash of each name, with `options` of its `dx_hash`.
 pub(crate) fn debugfs_dx_hash(options: &str, names: &[Vec<u8>]) -> Vec<u32> {
+    debugfs_hash_and_minor(options, names).into_iter().map(|(hash, _)| hash).collect()
+}
+
+/// As [`debugfs_dx_hash`], with the minor hashes.
+fn debugfs_hash_and_minor(options: &str, names: &[Vec<u8>]) -> Vec<(u32, u32)> {
     let dir = tempfile::tempdir().unwrap();
     let script = dir.path().join("script");
     let mut commands = Vec::new();
@@ -33,15 +38,16 @@ pub(crate) fn debugfs_dx_hash(options: &str, names: &[Vec<u8>]) -> Vec<u32> {
     }
     std::fs::write(&script, commands).unwrap();
     let output = Command::new("debugfs").env("LC_ALL", "C").arg("-f").arg(&script).output().unwrap();
-    let hashes: Vec<u32> = output
+    let number = |line: &[u8], before: &[u8]| {
+        let at = line.windows(before.len()).rposition(|part| part == before).unwrap() + before.len();
+        let digits = std::str::from_utf8(&line[at..]).unwrap();
+        u32::from_str_radix(digits.split([' ', ')']).next().unwrap(), 16).unwrap()
+    };
+    let hashes: Vec<(u32, u32)> = output
         .stdout
         .split(|&byte| byte == b'\n')
         .filter(|line| line.starts_with(b"Hash of "))
-        .map(|line| {
-            let at = line.windows(6).rposition(|part| part == b" is 0x").unwrap();
-            let digits = std::str::from_utf8(&line[at + 6..]).unwrap();
-            u32::from_str_radix(digits.split(' ').next().unwrap(), 16).unwrap()
-        })
+        .map(|line| (number(line, b" is 0x"), number(line, b" (minor 0x")))
         .collect();
     assert_eq!(hashes.len(), names.len(), "{}", String::from_utf8_lossy(&output.stderr));
     hashes
@@ -62,9 +68,12 @@ fn hashes_are_those_of_debugfs() {
     for (algorithm, version, sign) in algorithms {
         for (seed, option) in [([0; 4], String::new()), (SEED, format!("-s {SEED_AS_UUID}"))] {
             let hasher = hasher(version, sign, seed);
-            let theirs = debugfs_dx_hash(&format!("-h {algorithm} {option}"), &names);
-            for (name, theirs) in names.iter().zip(theirs) {
+            let theirs = debugfs_hash_and_minor(&format!("-h {algorithm} {option}"), &names);
+            for (name, (theirs, minor)) in names.iter().zip(theirs) {
                 assert_eq!(hasher.hash(name), theirs, "{algorithm} {option} {name:x?}");
+                // The legacy function has no minor hash.
+                let minor = if version == HashVersion::Legacy { hasher.half_md4(name).1 } else { minor };
+                assert_eq!(hasher.hash_and_minor(name), (theirs, minor), "{algorithm} {option} {name:x?}");
             }
         }
     }

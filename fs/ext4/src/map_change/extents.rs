@@ -1,11 +1,11 @@
 //! Files that are mapped by extents: what is mapped for a block, and what is freed of a range.
 //!
-//! Who calls it: `mod`. Whom it calls: `tree`, `alloc`.
+//! Who calls it: `mod`. Whom it calls: `tree`, `cluster`, `alloc`.
 #![deny(clippy::indexing_slicing)]
 
 use super::budget::Budget;
 use super::tree::{Way, longest};
-use super::{Fill, Mapped};
+use super::{Fill, Mapped, Was};
 use crate::alloc::Use;
 use crate::extent::Leaf;
 use crate::inode_edit::Inode;
@@ -30,8 +30,8 @@ impl Handle<'_> {
         if let Some(extent) = way.now.filter(|extent| u64::from(logical) < extent.end()) {
             let into = u64::from(logical - extent.logical);
             let count = (extent.len - into).min(u64::from(most)) as u32;
-            let mapped =
-                Mapped { first: extent.first.saturating_add(into), count, is_new: !extent.is_written };
+            let was = if extent.is_written { Was::Written } else { Was::Unwritten };
+            let mapped = Mapped { first: extent.first.saturating_add(into), count, was };
             if !extent.is_written && fill == Fill::Written {
                 self.convert(inode, extent, into, u64::from(count))?;
             }
@@ -43,12 +43,27 @@ impl Handle<'_> {
         if most == 0 {
             return Err(Error::Corrupt { what: "extent tree: order of keys", at: inode.ino.0 });
         }
-        let goal = self.goal_behind(inode, &way, logical);
-        let run = self.allocate_blocks(goal, most)?;
-        inode.add_blocks(&self.fs.sb, i64::from(run.count))?;
-        let new = Leaf { logical, len: u64::from(run.count), first: run.first, is_written };
+        let (first, count) = self.fill_hole(inode, &way, logical, most)?;
+        let new = Leaf { logical, len: u64::from(count), first, is_written };
         self.exchange_extent(inode, logical, None, &[new])?;
-        Ok(Mapped { first: run.first, count: run.count, is_new: true })
+        Ok(Mapped { first, count, was: Was::Hole })
+    }
+
+    /// Blocks for up to `most` of the hole that begins with `logical`, or is behind it at the end of `way`: the rest of a cluster that
+    /// the file has (CL-2), or new clusters, which are counted.
+    fn fill_hole(&mut self, inode: &mut Inode, way: &Way, logical: u32, most: u32) -> Result<(u64, u32)> {
+        let sb = &self.fs.sb;
+        let within = sb.within_cluster(u64::from(logical)) as u32;
+        if let Some(cluster) = self.cluster_of_hole(inode, way, logical)? {
+            return Ok((cluster.saturating_add(u64::from(within)), most.min(sb.cluster_blocks() - within)));
+        }
+        // The cluster of what is behind the hole is there already; it is another one.
+        let end = way.next.map_or(u64::MAX, |next| sb.cluster_start(u64::from(next)));
+        let most = end.saturating_sub(u64::from(logical)).min(u64::from(most)) as u32;
+        let goal = self.goal_behind(inode, way, logical);
+        let run = self.allocate_blocks(goal, most.saturating_add(within))?;
+        inode.add_blocks(&self.fs.sb, i64::from(run.count))?;
+        Ok((run.first.saturating_add(u64::from(within)), run.count.saturating_sub(within).min(most)))
     }
 
     /// As far behind an extent on the device as in the file.
@@ -93,6 +108,8 @@ impl Handle<'_> {
         let behind = leaf.at.map_or(0, |at| at.saturating_add(1));
         let tail = if last.end() > end { Some(part(&last, end..last.end())) } else { None };
         let (mut from, mut head, mut stop) = (behind, None, last.end().min(end));
+        // What stays behind whatever is freed.
+        let next = tail.map_or(way.next, |tail| Some(tail.logical));
         // Whether all of the range is in this leaf: nothing is before it, or what is before is not in the range.
         let mut is_all = way.levels.iter().rev().skip(1).all(|level| level.at == Some(0));
         while let Some(at) = from.checked_sub(1) {
@@ -102,7 +119,7 @@ impl Handle<'_> {
                 is_all = true;
                 break;
             }
-            let freed = self.free_part(inode, &extent, wanted.clone(), of, &mut budget)?;
+            let freed = self.free_part(inode, &extent, wanted.clone(), next, of, &mut budget)?;
             if freed < wanted.end {
                 (from, stop) = (at, freed);
             }
@@ -130,30 +147,35 @@ impl Handle<'_> {
         of: Use,
         budget: &mut Budget,
     ) -> Result<u64> {
-        let freed = self.free_part(inode, &extent, range.clone(), of, budget)?;
-        let head = part(&extent, u64::from(extent.logical)..freed);
         let tail = part(&extent, range.end..extent.end());
+        let freed = self.free_part(inode, &extent, range, Some(tail.logical), of, budget)?;
+        let head = part(&extent, u64::from(extent.logical)..freed);
         self.exchange_extent(inode, extent.logical, Some(extent), &[head, tail])?;
         Ok(freed)
     }
 
-    /// Frees the blocks `wanted` of an extent from their end on, as far as the step may; gives where it stopped.
+    /// Frees the blocks `wanted` of an extent from their end on, as far as the step may; gives where it stopped. `next`: the first block
+    /// behind them that stays.
     fn free_part(
         &mut self,
         inode: &mut Inode,
         extent: &Leaf,
         wanted: Range<u64>,
+        next: Option<u32>,
         of: Use,
         budget: &mut Budget,
     ) -> Result<u64> {
         let blocks = part(extent, wanted.clone());
         let count = budget.take(&self.fs.sb, blocks.first, blocks.len);
+        let stop = wanted.end - u64::from(count);
         if count > 0 {
-            let first = blocks.first.saturating_add(blocks.len - u64::from(count));
-            self.free_blocks(first, u64::from(count), of)?;
-            inode.add_blocks(&self.fs.sb, -i64::from(count))?;
+            let gone = part(extent, stop..wanted.end);
+            let clusters = self.clusters_of_gone(inode, extent, &gone, next)?;
+            let freed = clusters.end.saturating_sub(clusters.start);
+            self.free_clusters(clusters, gone.first..gone.first.saturating_add(gone.len), of)?;
+            inode.add_blocks(&self.fs.sb, -(freed as i64))?;
         }
-        Ok(wanted.end - u64::from(count))
+        Ok(stop)
     }
 }
 

@@ -10,7 +10,7 @@
 #![deny(clippy::indexing_slicing)]
 
 use super::budget::Budget;
-use super::{Fill, Mapped};
+use super::{Fill, Mapped, Was};
 use crate::Ext4;
 use crate::alloc::Use;
 use crate::inode_edit::Inode;
@@ -179,7 +179,7 @@ impl Handle<'_> {
             Kept::Block(block, at) => look(self.numbers(block)?.get(at..).unwrap_or_default(), most),
         };
         if first != 0 {
-            return Ok(Mapped { first: u64::from(first), count, is_new: false });
+            return Ok(Mapped { first: u64::from(first), count, was: Was::Written });
         }
         if fill == Fill::Unwritten {
             return Err(Error::Unsupported { what: "space that is not written, in a file without extents" });
@@ -187,7 +187,7 @@ impl Handle<'_> {
         let goal = self.goal_of_numbered(inode, kept)?;
         let (first, count) = self.allocate_numbered(inode, goal, count)?;
         self.store_numbers(inode, kept, first, count as usize)?;
-        Ok(Mapped { first: u64::from(first), count, is_new: true })
+        Ok(Mapped { first: u64::from(first), count, was: Was::Hole })
     }
 
     /// Behind the last block before in the same place of numbers, else behind that place's own block, else where the inode's content begins.
@@ -236,8 +236,9 @@ impl Handle<'_> {
         if spot.levels == 0 {
             return self.unmap_direct(inode, range, of, budget);
         }
-        // Where the numbers on the way are kept, the one in the inode first.
+        // Where the numbers on the way are kept, the one in the inode first; and the blocks that they are of.
         let mut way: ArrayVec<Kept, { LEVELS as usize }> = ArrayVec::new();
+        let mut blocks: ArrayVec<u64, { LEVELS as usize }> = ArrayVec::new();
         let mut kept = Kept::Inode(spot.word);
         for level in (0..spot.levels).rev() {
             way.push(kept);
@@ -249,7 +250,11 @@ impl Handle<'_> {
                 return Ok(Stop::passed(self.pass_zeros(kept, base, span)?.max(range.start)));
             }
             self.require_unowned(block, 1)?;
+            blocks.push(block);
             kept = Kept::Block(block, spot.at(self.fs, level));
+        }
+        if !budget.take_way(&self.fs.sb, &blocks) {
+            return Ok(Stop { is_at: range.end, is_forced: true });
         }
         let Kept::Block(block, last) = kept else { return Err(Error::FileTooLarge) };
         let base = range.end - 1 - last as u64;
@@ -323,21 +328,25 @@ impl Handle<'_> {
         Ok(kept)
     }
 
-    /// Frees block of numbers `block`, which is empty and whose number is kept at the end of `way`, and those above that are then (IN-1).
+    /// Frees block of numbers `block`, which is empty and whose number is kept at the end of `way`, and those above that are then (IN-1):
+    /// what is freed is not changed before.
     fn free_branch(&mut self, inode: &mut Inode, way: &[Kept], block: u64) -> Result<()> {
         let mut block = block;
         for &kept in way.iter().rev() {
             self.free_blocks(block, 1, Use::Metadata)?;
             inode.add_blocks(&self.fs.sb, -1)?;
-            self.store_numbers(inode, kept, 0, 1)?;
             match kept {
-                Kept::Block(above, _) if self.numbers(above)?.iter().all(|&number| number == 0) => {
-                    block = above
-                }
-                _ => break,
+                Kept::Block(above, at) if self.has_one_number(above, at)? => block = above,
+                _ => return self.store_numbers(inode, kept, 0, 1),
             }
         }
         Ok(())
+    }
+
+    /// Whether a block of numbers has none but at most that at `at`.
+    fn has_one_number(&self, block: u64, at: usize) -> Result<bool> {
+        let numbers = self.numbers(block)?;
+        Ok(numbers.iter().enumerate().all(|(other, &number)| number == 0 || other == at))
     }
 }
 

@@ -4,7 +4,7 @@
 //! `transaction`, `extent` to find what is there.
 //!
 //! By file: `extents` and `indirect` map and free, one for each kind of map · `tree` an extent tree as a whole, `shape` its nodes, `node_edit` one of them ·
-//! `budget` how much one step frees.
+//! `cluster` blocks that share one · `budget` how much one step frees.
 //!
 //! Everything here changes the caller's [`Inode`] and does not put it.
 //!
@@ -12,6 +12,7 @@
 //! [`budget`], and says where.
 
 mod budget;
+mod cluster;
 mod extents;
 mod indirect;
 mod node_edit;
@@ -34,8 +35,26 @@ pub(crate) struct Mapped {
     pub first: u64,
     /// Blocks in a row, at least 1.
     pub count: u32,
-    /// They hold nothing of this file yet: they were allocated just now, or were allocated and not written.
-    pub is_new: bool,
+    /// What they were.
+    pub was: Was,
+}
+
+/// What blocks were before they were mapped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Was {
+    /// Mapped, and written.
+    Written,
+    /// Allocated, and not written.
+    Unwritten,
+    /// Not mapped.
+    Hole,
+}
+
+impl Mapped {
+    /// Whether they hold nothing of this file yet.
+    pub fn is_new(&self) -> bool {
+        self.was != Was::Written
+    }
 }
 
 /// What is allocated for a hole.
@@ -62,6 +81,9 @@ pub(crate) fn blocks_max(fs: &Ext4, has_extents: bool) -> u64 {
     counted - indirect::numbers_of(fs, counted)
 }
 
+/// With bigalloc only extents are known to be right about clusters: to the kernel, and to e2fsck.
+const NUMBERED_CLUSTERS: Error = Error::Unsupported { what: "a block map, with bigalloc" };
+
 impl Handle<'_> {
     /// Maps blocks from `logical` on, up to `most` of one kind in a row: those that are there, or new ones for a hole.
     /// With [`Fill::Written`] blocks that were not written become so. Counts them in the inode.
@@ -74,6 +96,9 @@ impl Handle<'_> {
         let most = left.min(u64::from(most)) as u32;
         if most == 0 {
             return Err(Error::FileTooLarge);
+        }
+        if !has_extents && self.fs.sb.cluster_log > 0 {
+            return Err(NUMBERED_CLUSTERS);
         }
         let mapped = if has_extents {
             self.map_extent(inode, logical, most, fill)?
@@ -96,6 +121,8 @@ impl Handle<'_> {
     pub fn unmap_blocks(&mut self, inode: &mut Inode, logical: Range<u64>, of: Use) -> Result<u64> {
         if inode.has_flag(inode_flags::EXTENTS) {
             self.unmap_extents(inode, logical, of)
+        } else if self.fs.sb.cluster_log > 0 && inode.raw.block.iter().any(|word| word.get() != 0) {
+            Err(NUMBERED_CLUSTERS)
         } else {
             self.unmap_numbered(inode, logical, of)
         }

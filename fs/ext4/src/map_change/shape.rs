@@ -34,12 +34,12 @@ impl Entries {
 impl Handle<'_> {
     pub(super) fn free_node(&mut self, inode: &mut Inode, block: u64) -> Result<()> {
         self.free_blocks(block, 1, Use::Metadata)?;
-        inode.add_blocks(&self.fs.sb, -1)
+        inode.add_blocks(&self.fs.sb, -i64::from(self.fs.sb.cluster_blocks()))
     }
 
     fn allocate_node(&mut self, inode: &mut Inode, goal: u64) -> Result<u64> {
         let run = self.allocate_blocks(goal, 1)?;
-        inode.add_blocks(&self.fs.sb, 1)?;
+        inode.add_blocks(&self.fs.sb, i64::from(run.count))?;
         Ok(run.first)
     }
 

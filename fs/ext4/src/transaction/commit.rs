@@ -2,12 +2,13 @@
 //!
 //! Who calls it: `mod` for room, `vnops_change` for sync, `mount_write` at the end.
 //!
-//! CO-1. Content that is dirty is written before the commit of what refers to it (ordered mode), so that no power cut shows what was in
-//! the blocks before. CO-2. Without a journal, blocks that were created are written and flushed before those that refer to them.
+//! CO-1. Content that is dirty in blocks that are new, or behind the end that a file had, is written before the commit of what refers to
+//! it (ordered mode), so that no power cut shows what was in the blocks before. What overwrites is written in its own time. CO-2. Without a journal, blocks that were created are written and flushed before those that refer to them.
 
+use super::error::Damage;
 use super::{KEPT_FOR_COMMIT, MAX_HELD, Transaction, Writer};
 use crate::Ext4;
-use crate::journal::write::{INTERVAL_SECONDS, LoggedBlock};
+use crate::journal::write::{Background, LoggedBlock, Usage};
 use crate::layout::{RawSuperBlock, SUPER_BLOCK_BYTES, SUPER_BLOCK_OFFSET};
 use crate::super_block::seal_super_block;
 use arrayvec::ArrayVec;
@@ -27,12 +28,39 @@ impl Ext4 {
         let writer = self.writer()?;
         let mut tx = writer.tx.lock();
         tx.stopped.map_or(Ok(()), Err)?;
-        let age = tx.since.map_or(0, |since| now.seconds.saturating_sub(since.seconds));
-        if when == Commit::Now || age >= INTERVAL_SECONDS {
+        let is_due = tx.since.is_some_and(|since| since.elapsed_ns() >= writer.interval_ns);
+        if when == Commit::Now || is_due {
             self.commit_transaction(r, writer, &mut tx, now)?;
         }
         let due = writer.journal.as_ref().map_or(Ok(()), |journal| journal.record_if_due(now));
         tx.or_stop(due)
+    }
+
+    /// Whether the log wants to be brought home in the background. Not where nothing is done for its age: what is done beside the changes
+    /// makes the log another one each time.
+    pub(crate) fn wants_checkpoint(&self) -> bool {
+        let writer = self.writer.as_ref().filter(|writer| writer.interval_ns != u64::MAX);
+        writer.and_then(|writer| writer.journal.as_ref()).is_some_and(|journal| journal.wants_background())
+    }
+
+    /// Does a portion of that; gives whether there is more.
+    ///
+    /// # Errors
+    /// The error that stops writing.
+    pub(crate) fn checkpoint_some(&self, now: Timestamp) -> Result<bool> {
+        let Some(journal) = self.writer()?.journal.as_ref().filter(|_| self.wants_checkpoint()) else {
+            return Ok(false);
+        };
+        let done = journal.background(now);
+        if let Err(error) = done {
+            self.stop_writing(error);
+        }
+        done.map(|done| done == Background::More)
+    }
+
+    /// How full the log is, and what was done about it; `None` without one.
+    pub(crate) fn log_usage(&self) -> Option<Usage> {
+        Some(self.writer.as_ref()?.journal.as_ref()?.usage())
     }
 
     /// Makes everything durable.
@@ -42,10 +70,16 @@ impl Ext4 {
     pub(crate) fn sync_now(&self, r: &Reservation<'_>, now: Timestamp) -> Result<()> {
         let writer = self.writer()?;
         let mut tx = writer.tx.lock();
-        self.clean_content(writer, &mut tx);
+        self.device.vm().write_back(Dirty::For(writer.dirty));
+        if tx.damage.is_some() {
+            // Content that was dirty then is all that is left to be flushed.
+            self.device.device().flush()?;
+            let lost = self.device.vm().loss_on(writer.dirty);
+            return tx.damage.as_mut().map_or(Ok(()), Damage::tell).and(lost);
+        }
         tx.stopped.map_or(Ok(()), Err)?;
         self.sync_transaction(r, writer, &mut tx, now)?;
-        tx.data_error.take().map_or(Ok(()), Err)
+        self.device.vm().loss_on(writer.dirty)
     }
 
     /// Forgets freed blocks that have become usable meanwhile.
@@ -54,13 +88,6 @@ impl Ext4 {
             && journal.is_durable(tid)
         {
             tx.freed.forget_committed();
-        }
-    }
-
-    /// Writes all content that is dirty; keeps the error.
-    fn clean_content(&self, writer: &Writer, tx: &mut Transaction) {
-        if let Err(error) = self.device.vm().clean(Dirty::For(writer.dirty), writer.dirty) {
-            tx.data_error.get_or_insert(error);
         }
     }
 
@@ -76,13 +103,14 @@ impl Ext4 {
             return Ok(());
         }
         if writer.data != DataMode::Writeback {
-            self.clean_content(writer, tx);
+            self.device.vm().write_back(Dirty::Due(writer.dirty));
         }
         let committed = self.store_counts(r, tx, now).and_then(|()| self.write_transaction(writer, tx, now));
         tx.or_stop(committed)?;
         tx.held.release();
         (tx.revoked.len, tx.revoked.sealed) = (0, 0);
         tx.since = None;
+        writer.last_change.begin_next();
         Ok(())
     }
 
@@ -101,6 +129,7 @@ impl Ext4 {
         };
         tx.or_stop(synced)?;
         tx.freed.forget_all();
+        writer.last_change.note_durable(writer.last_change.running().saturating_sub(1));
         Ok(())
     }
 
@@ -140,6 +169,7 @@ impl Ext4 {
         };
         drop(pages);
         tx.freed.committed(tid);
+        tx.committed = tid;
         Ok(())
     }
 

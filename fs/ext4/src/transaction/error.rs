@@ -3,7 +3,8 @@
 //! Who calls it: `mod`, behind an operation that failed and was taken back. Whom it calls: `commit`.
 //!
 //! Only what says that the file system is damaged counts (`Corrupt`, `Checksum`). "Continue" goes on; "remount read-only", and
-//! "panic" too, which in a library can mean no more, stop writing when the note is durable. Source: `ext4_handle_error` of Linux.
+//! "panic" too, which in a library can mean no more, stop writing when the note is durable. From then on nothing can be changed, and nothing is
+//! lost: who syncs or unmounts first is told of the damage, for whoever made the change may not have said so, and the next are not. Source: `ext4_handle_error` of Linux.
 
 use super::{Transaction, Writer};
 use crate::Ext4;
@@ -21,6 +22,24 @@ const ERRORS_CONTINUE: u16 = 1;
 const CODE_CORRUPT: u8 = 13;
 const CODE_BAD_CHECKSUM: u8 = 14;
 
+/// What damage stopped writing, all that was done before being durable.
+#[derive(Clone, Copy)]
+pub(super) enum Damage {
+    /// Nobody who syncs was told yet.
+    Untold(Error),
+    Told,
+}
+
+impl Damage {
+    /// Tells who syncs, once.
+    pub(super) fn tell(&mut self) -> Result<()> {
+        match core::mem::replace(self, Damage::Told) {
+            Damage::Untold(error) => Err(error),
+            Damage::Told => Ok(()),
+        }
+    }
+}
+
 impl Ext4 {
     /// Notes in the super block that the file system is damaged, if `error` says so, and does what it wants done then.
     pub(super) fn note_error(
@@ -36,9 +55,16 @@ impl Ext4 {
         let Ok(what_to_do) = noted else { return };
         if what_to_do != ERRORS_CONTINUE {
             // The error that the caller gets is the one that was noted; whether the note arrived does not change it.
-            let _ = self.sync_transaction(r, writer, tx, now);
+            if self.sync_transaction(r, writer, tx, now).is_ok() {
+                tx.damage.get_or_insert(Damage::Untold(error));
+            }
             tx.stopped.get_or_insert(Error::ReadOnly);
         }
+    }
+
+    /// Whether damage has stopped writing.
+    pub(crate) fn is_damaged(&self) -> bool {
+        self.writer.as_ref().is_some_and(|writer| writer.tx.lock().damage.is_some())
     }
 
     /// Gives `s_errors`.
@@ -57,7 +83,7 @@ impl Ext4 {
             seal_super_block(raw);
             raw.errors.get()
         });
-        tx.done(now);
+        tx.done();
         Ok(what_to_do)
     }
 }

@@ -5,7 +5,7 @@
 //!
 //! By file: `handle` one operation, the only way to change metadata · `undo` and `freed` what it needs to be taken back, and what it
 //! freed · `commit` to the log, or to the blocks' places without one · `error` what the
-//! super block is told.
+//! super block is told · `last_change` and `sync_file` one file made durable.
 //!
 //! TX-1. An operation is whole or not there: it fails, and the transaction is as before (`Ext4::take_back`); or it is done,
 //! and is committed with all operations before it.
@@ -22,17 +22,22 @@ mod commit;
 mod error;
 mod freed;
 mod handle;
+mod last_change;
+mod sync_file;
 #[cfg(test)]
 mod tests;
 mod undo;
 
-use crate::Ext4;
-use crate::SuperBlock;
 use crate::alloc::Hints;
+use crate::journal::format::Tid;
 use crate::journal::write::JournaledDevice;
 use crate::journaled_content::JournaledContent;
+use crate::{Ext4, Options, SuperBlock};
+use error::Damage;
 use freed::FreedBlocks;
 pub(crate) use handle::Handle;
+use last_change::LastChange;
+use rumpcap_host::clock::{self, Moment};
 use rumpcap_host::sync::{Mutex, MutexGuard};
 use rumpcap_host::{Error, Result};
 use rumpcap_vfs::{DataMode, Timestamp};
@@ -144,11 +149,13 @@ pub(crate) struct Transaction {
     /// The operation found no room, or could not save what it needs to be taken back.
     is_full: bool,
     /// When the first operation of the transaction was done.
-    since: Option<Timestamp>,
-    /// The first error of writing content that nobody was told of.
-    data_error: Option<Error>,
+    since: Option<Moment>,
+    /// The journal's transaction that the last commit went into.
+    committed: Option<Tid>,
     /// What stopped writing (TX-4).
     stopped: Option<Error>,
+    /// What was damaged, if that stopped it: all that was done before is durable.
+    damage: Option<Damage>,
 }
 
 /// What transactions and content go to.
@@ -164,6 +171,9 @@ pub(crate) struct Below {
 /// What a writable mount has besides one that is read.
 pub(crate) struct Writer {
     tx: Mutex<Transaction>,
+    last_change: LastChange,
+    /// The age at which a transaction is committed.
+    interval_ns: u64,
     pub(crate) journal: Option<Arc<JournaledDevice<WiredRun>>>,
     pub(crate) dirty: DirtyDevice,
     pub(crate) data: DataMode,
@@ -184,7 +194,7 @@ impl Writer {
         sizes: &Sizes,
         counts: Counts,
         below: Below,
-        data: DataMode,
+        options: &Options,
     ) -> Result<Writer> {
         let wired = |frames| WiredRun::buffer(vm, frames, "a transaction");
         let state = State { counts, hints: Hints::default() };
@@ -199,12 +209,19 @@ impl Writer {
             operation: 0,
             is_full: false,
             since: None,
-            data_error: None,
+            committed: None,
             stopped: None,
+            damage: None,
         };
         let Below { journal, in_journal, writeback } = below;
         let dirty = vm.add_dirty_device(&writeback)?;
-        Ok(Writer { tx: Mutex::new(tx), journal, dirty, data, in_journal, _writeback: writeback })
+        let (tx, last_change) = (Mutex::new(tx), LastChange::new());
+        let interval_ns = options.commit_interval_ns();
+        if let Some(journal) = &journal {
+            journal.set_interval_ns(interval_ns);
+        }
+        let data = options.data;
+        Ok(Writer { tx, last_change, interval_ns, journal, dirty, data, in_journal, _writeback: writeback })
     }
 }
 
@@ -241,7 +258,7 @@ impl Ext4 {
             tx.begin();
             match operate(&mut Handle { fs: self, r, now, tx: &mut tx }) {
                 Ok(value) => {
-                    tx.done(now);
+                    tx.done();
                     return Ok(value);
                 }
                 Err(why) => error = why,
@@ -320,12 +337,12 @@ impl Transaction {
         self.revoked.sealed = self.revoked.len;
     }
 
-    fn done(&mut self, now: Timestamp) {
+    fn done(&mut self) {
         self.undo.clear();
         self.freed.seal();
         self.revoked.sealed = self.revoked.len;
         if self.held.len() > 0 {
-            self.since.get_or_insert(now);
+            self.since.get_or_insert_with(clock::now);
         }
     }
 }

@@ -178,3 +178,32 @@ fn a_small_journal_bounds_the_transaction() {
     drop(fs);
     world.check();
 }
+
+/// When the background has its turn behind every change, who commits never finds log or map full.
+#[test]
+fn a_log_that_goes_home_in_the_background_does_not_become_full() {
+    let Some(world) = World::make(&["-t", "ext4", "-b", "1024", "-J", "size=1"]) else { return };
+    for has_background in [true, false] {
+        let (vm, fs) = mount(&world.path());
+        let blocks = fs.sb.blocks_count;
+        let r = vm.reserve(MAX_PINS);
+        for block in (blocks - 6000..blocks).rev().step_by(2) {
+            // Some that are changed again and again, so that newer copies lie behind the mark.
+            for block in [block, blocks - 1 - block % 7 * 2] {
+                fs.change(&r, NOW, |h| h.create_block(block, |bytes| bytes.fill(block as u8))).unwrap();
+            }
+            while has_background && fs.background(NOW).unwrap() {}
+        }
+        let usage = fs.log_usage().unwrap();
+        let (waited_for, others) = (usage.checkpoints, usage.background_checkpoints);
+        assert!(if has_background { waited_for == 0 && others > 3 } else { waited_for > 1 && others == 0 });
+        for block in (blocks - 6000..blocks).rev().step_by(2) {
+            let page = fs.block_page(&r, block, 0).unwrap();
+            assert!(fs.block_part(&page, block).iter().all(|byte| *byte == block as u8));
+        }
+        fs.unmount(&r, NOW).unwrap();
+        drop(r);
+        drop(fs);
+        world.check();
+    }
+}

@@ -35,7 +35,7 @@ const REFERENCE_COUNT: Range<usize> =
 impl Handle<'_> {
     /// Stores the inode, with its attributes if they were changed.
     pub(super) fn store_inside(&mut self, inode: &mut Inode, inside: Option<Draft>) -> Result<()> {
-        inode.set_ctime(self.now);
+        inode.set_ctime(&self.fs.sb, self.now);
         let Some(mut draft) = inside.filter(|draft| draft.is_changed()) else { return self.put_inode(inode) };
         draft.seal(0, None);
         self.edit_inode_area(inode, |bytes| {
@@ -91,7 +91,7 @@ impl Handle<'_> {
     /// One reference less to a block of attributes, which is freed at the last.
     pub(super) fn drop_share(&mut self, number: u64, references: u32) -> Result<()> {
         if references <= 1 {
-            return self.free_blocks(number, 1 << self.fs.sb.cluster_log, Use::Metadata);
+            return self.free_blocks(number, 1, Use::Metadata);
         }
         let seed = self.checksum_seed();
         let head = 0..size_of::<RawXattrHeader>();
@@ -130,7 +130,7 @@ impl Handle<'_> {
 
     /// Blocks that a block of attributes takes: the rest of its cluster with it.
     fn cluster_blocks(&self) -> i64 {
-        1 << self.fs.sb.cluster_log
+        i64::from(self.fs.sb.cluster_blocks())
     }
 
     fn checksum_seed(&self) -> Option<u32> {

@@ -131,6 +131,13 @@ impl Scenario {
 
     pub fn try_step(&mut self) -> Result<()> {
         self.now.seconds += self.random.below(3) as i64;
+        // As time does.
+        if self.random.one_in(8) {
+            self.device.record(self.now)?;
+        }
+        if self.random.one_in(2) {
+            self.device.background(self.now)?;
+        }
         let step = self.random.below(14);
         self.wrote_data = matches!(step, 2 | 12);
         match step {

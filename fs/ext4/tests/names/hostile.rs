@@ -15,12 +15,12 @@ const FILE: NewFile<'_> =
     NewFile { kind: FileKind::Regular, mode: 0o644, uid: 0, gid: 0, rdev: (0, 0), target: b"" };
 
 /// Behind 240 times `n`, names of one hash: 0x2468ACE0 of the legacy function. Three of them fill a block of 1 KiB.
-const OF_ONE_HASH: [&[u8]; 16] = [
+pub const OF_ONE_HASH: [&[u8]; 16] = [
     b"ah2STf", b"b3P9C}", b"eFmMG&", b"eHhP6:", b"iYEwNd", b"jWAgY_", b"rGZU8e", b"t1OE2&", b"vaHAqD",
     b"yOBsM[", b"yVnkXD", b"1dKLt3", b"3tgvN[", b"3ICIYn", b"46XcuS", b"BIhAF(",
 ];
 
-fn name(end: &[u8]) -> Vec<u8> {
+pub fn name(end: &[u8]) -> Vec<u8> {
     [&[b'n'; 240], end].concat()
 }
 
@@ -30,7 +30,9 @@ fn create(mounted: &Mounted, dir: InodeNo, name: &[u8]) -> Result<InodeNo> {
 
 fn remove(mounted: &Mounted, dir: InodeNo, name: &[u8]) -> Result<()> {
     let at = EntryName { dir, name };
-    mounted.fs.remove(&mounted.r(), at, Remove::File, &|_| false, NOW).map(|_| ())
+    let removed = mounted.fs.remove(&mounted.r(), at, Remove::File, &|_| false, NOW);
+    mounted.finish(&removed);
+    removed.map(|_| ())
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Names that come, go and move: on images of mke2fs, against a model, judged by e2fsck and by the host's kernel.
 #![allow(clippy::unwrap_used)]
 
+mod cursors;
 mod hostile;
 mod large;
 mod model;

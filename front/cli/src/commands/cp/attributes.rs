@@ -53,8 +53,6 @@ pub struct Keeper {
     restore: Vec<(Vec<u8>, u32)>,
     /// What is made now gets an access control list of its directory's.
     pub inherits: bool,
-    /// The target has no space left.
-    pub target_is_full: bool,
 }
 
 /// How an attribute's file is reached: by an open descriptor, or by name where it cannot be opened.
@@ -78,7 +76,6 @@ impl Keeper {
             times: Lost::default(),
             restore: Vec::new(),
             inherits: false,
-            target_is_full: false,
         }
     }
 

@@ -24,6 +24,7 @@ use rumpcap_ext4::mkfs::{Aside, ROOT_INODE};
 use std::io::{IoSlice, IoSliceMut};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Fills the file system on `image` from `archive`, or standard input.
 ///
@@ -49,7 +50,9 @@ fn through_mount(session: &mut Session, archive: Option<&Path>, wanted: &Wanted,
     let of_image = |e: rumpcap::Error| failed(image.path(), &e);
     let seconds = |seconds: u64| Timestamp { seconds: seconds.cast_signed(), nanoseconds: 0 };
     let latest = wanted.latest.map(seconds);
-    let options = MountOptions { access: Access::Write, time: latest, ..MountOptions::default() };
+    let commit_interval = latest.map(|_| Duration::MAX);
+    let options =
+        MountOptions { access: Access::Write, time: latest, commit_interval, ..MountOptions::default() };
     let device = Arc::new(Unflushed(Arc::clone(image.device())));
     let mount = session.kernel()?.mount(device, &options).map_err(of_image)?;
     if let Some(reason) = mount.read_only_reason() {

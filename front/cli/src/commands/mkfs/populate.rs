@@ -7,11 +7,12 @@
 //! the names of the sub-directories that are still to be done, of each directory on the way down; and files with several names of
 //! which some have been met and some not, 40 bytes each.
 //!
-//! Failure: what cannot be read, or becomes another while it is read, ends the whole, with its path.
+//! Failure: what cannot be read, or becomes another while it is read, ends the whole, with its path; so does a signal.
 
 use super::failed;
 use super::options::Wanted;
 use crate::host_tree::{kind_of, next_data, read};
+use crate::interrupt::Interrupt;
 use crate::outcome::{Run, plain};
 use crate::progress::Progress;
 use rumpcap::{FileKind, Timestamp};
@@ -51,6 +52,8 @@ pub struct Populate<'p, 'd> {
     /// Device and inode number of the image.
     image: (u64, u64),
     progress: &'p mut Progress,
+    /// What takes note of signals.
+    interrupt: Option<Interrupt>,
     links: HashMap<(u64, u64), Links>,
     buffer: Vec<u8>,
     xattrs: XattrBuffer,
@@ -89,10 +92,11 @@ impl<'p, 'd> Populate<'p, 'd> {
         wanted: &'p Wanted,
         image: (u64, u64),
         progress: &'p mut Progress,
+        interrupt: Option<Interrupt>,
     ) -> Populate<'p, 'd> {
         let buffer = vec![0; CHUNK_BYTES];
         let xattrs = XattrBuffer::default();
-        Populate { maker, wanted, image, progress, links: HashMap::new(), buffer, xattrs }
+        Populate { maker, wanted, image, progress, interrupt, links: HashMap::new(), buffer, xattrs }
     }
 
     /// Makes all that is below `top`.
@@ -254,6 +258,7 @@ impl<'p, 'd> Populate<'p, 'd> {
 
     /// Makes a file that is no directory.
     fn file(&mut self, path: &Path, child: &Child) -> Run {
+        self.interrupt.as_ref().map_or(Ok(()), Interrupt::check)?;
         if child.kind == FileKind::Regular {
             return self.regular(path, child.ino);
         }
@@ -283,6 +288,7 @@ impl<'p, 'd> Populate<'p, 'd> {
         let attributes = self.attributes(&stat);
         let block = u64::from(self.maker.geometry().block_size);
         let size = attributes.size_bytes;
+        self.progress.begin(path, size, (stat.st_blocks as u64).saturating_mul(512));
         let mut content = self.maker.file(ino).map_err(|e| failed(path, &e))?;
         // Without holes, asking for them takes longer than reading a small file.
         let has_holes = (stat.st_blocks as u64).saturating_mul(512) < size;
@@ -299,6 +305,7 @@ impl<'p, 'd> Populate<'p, 'd> {
                 size
             };
             while offset < end {
+                self.interrupt.as_ref().map_or(Ok(()), Interrupt::check)?;
                 let want = (end - offset).min(CHUNK_BYTES as u64) as usize;
                 let got =
                     read(&file, &mut self.buffer[..want], offset).map_err(|e| failed(path, &plain(&e)))?;

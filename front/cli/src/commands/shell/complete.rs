@@ -1,10 +1,13 @@
-//! [`Completer`]: what Tab offers: commands for the first word, paths in the image for the others; paths of the host for `cp`, where no colon
-//! is in front, and for options that name files of the host.
+//! [`Completer`]: what Tab offers: commands for the first word, options behind a dash, paths in the image for the other words; paths of the host where
+//! the line has them (`script::side_of`): for `cp`, where no colon is in front, and for options that name files of the host.
 //!
-//! Names with blanks or quotes are offered with backslashes in front of them. A name that is not UTF-8 cannot be typed, and is left out.
+//! What is special in names gets backslashes, or within quotes what quotes need. A name that is not UTF-8 cannot be typed, and is left out.
 
-use crate::script::command_names;
+use crate::args::Cli;
+use crate::script::{Side, command_names, side_of};
 use crate::session::Within;
+use crate::words::{self, End, Word};
+use clap::CommandFactory;
 use rustyline::completion::{Completer as Complete, Pair};
 use rustyline::{Context, Helper, Highlighter, Hinter, Validator};
 use std::ffi::OsStr;
@@ -44,41 +47,59 @@ impl Completer {
 
     /// Where the word under the cursor begins, and what it may become.
     fn candidates(&self, line: &str) -> (usize, Vec<Pair>) {
-        let start = word_start(line);
-        let word = unescape(&line[start..]);
-        let mut before = line[..start].split_whitespace();
-        let Some(command) = before.next() else {
-            let names = self.commands.iter().filter(|name| name.starts_with(&word));
-            return (start, names.map(|name| pair(name, &format!("{name} "))).collect());
+        let words::Line { mut words, end } = words::split(line.as_bytes());
+        let word = match end {
+            // Behind a backslash the word is not known.
+            End::Comment | End::Backslash => return (line.len(), Vec::new()),
+            End::Blank => Word { start: line.len(), ..Word::default() },
+            End::Word | End::Single | End::Double => words.pop().unwrap_or_default(),
         };
-        let previous = line[..start].split_whitespace().next_back().unwrap_or_default();
-        if command == "help" {
-            let names = self.commands.iter().filter(|name| name.starts_with(&word));
-            return (start, names.map(|name| pair(name, name)).collect());
-        }
-        let colon = if word.starts_with(':') { ":" } else { "" };
-        let is_host = match command {
-            "cp" => colon.is_empty(),
-            "tar" => matches!(previous, "-f" | "-o" | "-xf" | "--output"),
-            "write" => matches!(previous, "-i" | "--input"),
-            _ => false,
+        let Some(text) = word.text.to_str() else { return (line.len(), Vec::new()) };
+        let offer = match words.first() {
+            None => names_with(self.commands.iter().cloned(), text),
+            Some(command) if matches!(command.text.to_str(), Some("help" | "?")) => {
+                names_with(self.commands.iter().cloned(), text)
+            }
+            Some(command) if text.starts_with('-') => {
+                names_with(options(&command.text.to_string_lossy()), text)
+            }
+            Some(command) => {
+                let wanted = if command.text == "cd" { Wanted::Directories } else { Wanted::All };
+                self.paths(side_of(&words, text.as_bytes()), text, end, wanted)
+            }
         };
-        let typed = &word[colon.len()..];
+        (word.start, offer)
+    }
+
+    fn paths(&self, side: Side, text: &str, end: End, wanted: Wanted) -> Vec<Pair> {
+        let (colon, typed) = if text.starts_with(':') { text.split_at(1) } else { ("", text) };
         let (directory, prefix) = typed.rfind('/').map_or(("", typed), |at| typed.split_at(at + 1));
-        let names = if is_host { host_names(directory) } else { self.image_names(directory) };
+        let names = match side {
+            Side::Host => host_names(directory),
+            Side::Image | Side::Colon => self.image_names(directory),
+            Side::Neither => Vec::new(),
+        };
         let mut fitting: Vec<_> = names
             .into_iter()
             // Hidden names are for who begins with a dot.
             .filter(|(name, _)| {
                 name.starts_with(prefix) && (prefix.starts_with('.') || !name.starts_with('.'))
             })
+            .filter(|(_, is_directory)| wanted == Wanted::All || *is_directory)
             .collect();
         fitting.sort_unstable();
         let offer = |(name, is_directory): (String, bool)| {
-            let end = if is_directory { "/" } else { " " };
-            pair(&name, &format!("{colon}{}{end}", escape(&format!("{directory}{name}"))))
+            let path = format!("{colon}{directory}{name}");
+            let (quoted, close) = match end {
+                End::Single => (format!("'{}", path.replace('\'', "'\\''")), "'"),
+                End::Double => (format!("\"{}", escape(&path, "\\\"$`")), "\""),
+                _ => (escape(&path, SPECIAL), ""),
+            };
+            // A directory may go on.
+            let behind = if is_directory { "/".to_owned() } else { format!("{close} ") };
+            pair(&name, &format!("{quoted}{behind}"))
         };
-        (start, fitting.into_iter().map(offer).collect())
+        fitting.into_iter().map(offer).collect()
     }
 
     fn image_names(&self, directory: &str) -> Vec<(String, bool)> {
@@ -98,6 +119,33 @@ impl Completer {
     }
 }
 
+/// Which names are offered.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Wanted {
+    All,
+    Directories,
+}
+
+/// Names that begin with `prefix`, each a word of its own.
+fn names_with(names: impl IntoIterator<Item = String>, prefix: &str) -> Vec<Pair> {
+    let fitting = names.into_iter().filter(|name| name.starts_with(prefix));
+    fitting.map(|name| pair(&name, &format!("{name} "))).collect()
+}
+
+/// The long options of a command.
+fn options(command: &str) -> Vec<String> {
+    let cli = Cli::command();
+    let Some(command) = cli.find_subcommand(command) else { return Vec::new() };
+    let mut all: Vec<_> = command.get_opts().chain(command.get_arguments()).collect();
+    all.retain(|argument| !argument.is_hide_set());
+    let mut names: Vec<String> =
+        all.iter().filter_map(|argument| argument.get_long()).map(|name| format!("--{name}")).collect();
+    names.push("--help".to_owned());
+    names.sort_unstable();
+    names.dedup();
+    names
+}
+
 fn host_names(directory: &str) -> Vec<(String, bool)> {
     let path = if directory.is_empty() { Path::new(".") } else { Path::new(directory) };
     let Ok(entries) = std::fs::read_dir(path) else { return Vec::new() };
@@ -112,34 +160,13 @@ fn pair(display: &str, replacement: &str) -> Pair {
     Pair { display: display.to_owned(), replacement: replacement.to_owned() }
 }
 
-/// Where the last word of a line begins: behind a blank without a backslash in front.
-fn word_start(line: &str) -> usize {
-    let (mut start, mut is_escaped) = (0, false);
-    for (at, c) in line.char_indices() {
-        if c.is_whitespace() && !is_escaped {
-            start = at + c.len_utf8();
-        }
-        is_escaped = c == '\\' && !is_escaped;
-    }
-    start
-}
+/// What a backslash stands in front of, outside of quotes; blanks too.
+const SPECIAL: &str = "\\'\"#*?[";
 
-fn unescape(word: &str) -> String {
-    let mut out = String::with_capacity(word.len());
-    let mut letters = word.chars();
-    while let Some(c) = letters.next() {
-        match c {
-            '\\' => out.extend(letters.next()),
-            c => out.push(c),
-        }
-    }
-    out
-}
-
-fn escape(name: &str) -> String {
+fn escape(name: &str, special: &str) -> String {
     let mut out = String::with_capacity(name.len());
     for c in name.chars() {
-        if c.is_whitespace() || "\\'\"#".contains(c) {
+        if special.contains(c) || special == SPECIAL && c.is_whitespace() {
             out.push('\\');
         }
         out.push(c);
@@ -159,15 +186,37 @@ impl Complete for Completer {
 mod tests {
     use super::*;
 
+    fn offered(line: &str) -> Vec<String> {
+        let completer = Completer::new(Shared::default());
+        let (start, offers) = completer.candidates(line);
+        offers.into_iter().map(|offer| format!("{}{}", &line[..start], offer.replacement)).collect()
+    }
+
     #[test]
-    fn words_with_blanks() {
-        assert_eq!(word_start("cat a\\ b"), 4);
-        assert_eq!(word_start("cat "), 4);
-        assert_eq!(word_start(""), 0);
-        for name in ["a b", "it's", "#x", "back\\slash", "plain"] {
-            assert_eq!(unescape(&escape(name)), name);
-            let line = format!("cat {}", escape(name));
-            assert_eq!(crate::script::words(line.as_bytes()).unwrap()[1], name);
+    fn commands_and_options() {
+        assert_eq!(offered("mkd"), ["mkdir "]);
+        assert_eq!(offered("help mkd"), ["help mkdir "]);
+        assert_eq!(offered("rm --rec"), ["rm --recursive "]);
+        assert_eq!(offered("ls # mkd"), [""; 0]);
+        assert!(offered("").len() > 20);
+    }
+
+    /// What is offered is, as a line, the path.
+    #[test]
+    fn paths_of_the_host_are_words_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = dir.path().to_str().unwrap();
+        for name in ["one b", "two's", "x*[1]", "back\\slash", "#hash", "quo\"te"] {
+            std::fs::write(dir.path().join(name), "").unwrap();
+            let begin: String = name.chars().take(1).collect();
+            for (open, begin) in [("", escape(&begin, SPECIAL)), ("'", begin.clone()), ("\"", begin.clone())]
+            {
+                let lines = offered(&format!("cp {open}{at}/{begin}"));
+                assert_eq!(lines.len(), 1, "{name} {lines:?}");
+                let words = words::split(lines[0].as_bytes());
+                assert_eq!(words.end, End::Blank, "{lines:?}");
+                assert_eq!(words.words[1].text.to_str().unwrap(), format!("{at}/{name}"));
+            }
         }
     }
 }

@@ -20,6 +20,7 @@ fn fill(mounted: &Mounted, random: &mut Random) -> Vec<BlockRun> {
         };
         match mounted.change(|h| h.allocate_blocks(goal, most)) {
             Ok(run) => {
+                let most = most.next_multiple_of(mounted.fs.sb.cluster_blocks());
                 assert!(run.count >= 1 && run.count <= most, "{run:?} for {most}");
                 runs.push(run);
             }

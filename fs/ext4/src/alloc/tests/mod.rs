@@ -36,6 +36,8 @@ pub(crate) const KINDS: &[(&str, &str)] = &[
     ("-t ext4 -b 1024 -O sparse_super2,^resize_inode", "41M"),
     ("-t ext4 -b 4096 -g 256 -G 64 -I 1024", "33M"),
     ("-t ext4 -b 1024 -N 512 -O ^has_journal", "8193K"),
+    ("-t ext4 -b 4096 -O bigalloc -C 16384", "97M"),
+    ("-t ext4 -b 1024 -O bigalloc -C 8192 -g 8192", "33M"),
 ];
 
 const HOST_OPTIONS: rumpcap_host::file::OpenOptions =
@@ -74,11 +76,22 @@ impl Image {
     }
 
     pub fn try_mount(&self) -> Result<Mounted> {
+        let mounted = self.mount_somehow()?;
+        assert_eq!(mounted.fs.read_only_reason, None);
+        Ok(mounted)
+    }
+
+    /// To be written, or where that cannot be to be read.
+    pub fn mount_somehow(&self) -> Result<Mounted> {
+        self.mount_within(512 << 10)
+    }
+
+    /// In a memory of so many bytes.
+    pub fn mount_within(&self, limit_bytes: u64) -> Result<Mounted> {
         let device: Arc<dyn BlockDevice> = Arc::new(FileDevice::open_with(&self.path(), HOST_OPTIONS)?);
-        let vm = Vm::boot(BootOptions { limit_bytes: Some(512 << 10), ..BootOptions::default() })?;
+        let vm = Vm::boot(BootOptions { limit_bytes: Some(limit_bytes), ..BootOptions::default() })?;
         let options = Options { access: Access::Write, now: NOW, ..Options::default() };
         let fs = Ext4::mount(&vm, device, &options)?;
-        assert_eq!(fs.read_only_reason, None);
         Ok(Mounted { fs, vm })
     }
 

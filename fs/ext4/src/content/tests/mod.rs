@@ -1,10 +1,13 @@
 //! Files that are written, cut, punched and allocated on images of mke2fs, against a model; e2fsck and debugfs say whether it is right.
 
+mod clusters;
 mod damage;
 mod inline;
 mod model;
 mod random;
 mod shapes;
+mod spread;
+mod versions;
 
 use crate::Ext4;
 use crate::alloc::tests::{Image, Mounted, NOW};

@@ -22,6 +22,8 @@ const FINE: &[Kind] = &[
     kind("-t ext4 -b 1024 -g 2048", "20M", true, 3 << 20),
     kind("-t ext4 -b 1024 -O ^metadata_csum,^has_journal", "20M", true, 3 << 20),
     kind("-t ext2 -b 1024", "20M", false, 3 << 20),
+    kind("-t ext4 -b 1024 -O bigalloc -C 8192", "24M", true, 3 << 20),
+    kind("-t ext4 -b 1024 -O bigalloc,^has_journal -C 2048", "20M", true, 3 << 20),
 ];
 
 const KINDS: &[Kind] = &[
@@ -33,6 +35,11 @@ const KINDS: &[Kind] = &[
     kind("-t ext3 -b 4096", "64M", false, 20 << 20),
     kind("-t ext2 -b 1024 -O ^large_file", "20M", false, 16 << 30),
     kind("-t ext4 -b 1024", "20M", true, 1 << 41),
+    kind("-t ext4 -b 4096 -O bigalloc -C 16384", "64M", true, 20 << 20),
+    kind("-t ext4 -b 4096 -O bigalloc -C 65536", "64M", true, 20 << 20),
+    kind("-t ext4 -b 1024 -O bigalloc -C 8192", "24M", true, 6 << 20),
+    kind("-t ext4 -b 1024 -O bigalloc -C 65536", "40M", true, 1 << 41),
+    kind("-t ext4 -b 2048 -O bigalloc,inline_data -C 16384 -I 512", "40M", true, 4000),
 ];
 
 /// Numbers that look random, the same for a seed.

@@ -6,13 +6,13 @@
 //! its place taken, until it is full or the compound is recorded; so small commits share one.
 
 use super::super::format::{MAGIC_BYTES, Tid};
-use super::INTERVAL_SECONDS;
 use super::device::Memory;
 use super::encode::Descriptor;
 use super::log_map::{LogMap, Logged};
 use super::writer::{Tail, Writer};
 use arrayvec::ArrayVec;
 use rumpcap_block::{BlockDevice, MAX_PIECES};
+use rumpcap_host::clock::{self, Moment};
 use rumpcap_host::sync::RwLock;
 use rumpcap_host::{Error, Result};
 use rumpcap_vfs::Timestamp;
@@ -60,7 +60,7 @@ impl<M: Memory> Writer<M> {
         }
         drop(map_alone);
         let tid = self.running;
-        self.since.get_or_insert(now);
+        self.since.get_or_insert_with(clock::now);
         self.record_if_due(map, now)?;
         Ok(tid)
     }
@@ -158,7 +158,7 @@ impl<M: Memory> Writer<M> {
     }
 
     /// Writes the descriptor that is open, if there is one, to its place.
-    fn write_descriptor(&mut self, map: &LogMap<M>) -> Result<()> {
+    pub(super) fn write_descriptor(&mut self, map: &LogMap<M>) -> Result<()> {
         let Some((place, descriptor)) = self.descriptor.take() else { return Ok(()) };
         let codec = self.codec;
         descriptor.finish(&codec, self.block());
@@ -167,8 +167,8 @@ impl<M: Memory> Writer<M> {
 
     /// Records the compound if it is old.
     pub(super) fn record_if_due(&mut self, map: &RwLock<LogMap<M>>, now: Timestamp) -> Result<()> {
-        let age = self.since.map_or(0, |since| now.seconds.saturating_sub(since.seconds));
-        if age >= INTERVAL_SECONDS { self.record(map, now) } else { Ok(()) }
+        let is_due = |since: Moment| since.elapsed_ns() >= self.interval_ns;
+        if self.since.is_some_and(is_due) { self.record(map, now) } else { Ok(()) }
     }
 
     /// Records the compound, and makes it and all that was written before durable.
@@ -179,7 +179,7 @@ impl<M: Memory> Writer<M> {
     }
 
     /// Closes the compound, if one is open, with its commit block; one of an empty commit has nothing else.
-    fn record(&mut self, map: &RwLock<LogMap<M>>, now: Timestamp) -> Result<()> {
+    pub(super) fn record(&mut self, map: &RwLock<LogMap<M>>, now: Timestamp) -> Result<()> {
         self.check_running()?;
         if self.since.is_none() {
             return Ok(());
