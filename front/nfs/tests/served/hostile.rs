@@ -4,7 +4,7 @@ use crate::support::{Client, Place, Served, options, user};
 use nfs3_client::nfs3_types::nfs3::*;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
-use rumpcap_nfs::{Options, Refused, Writes};
+use rumpcap_nfs::{Options, Refused, Squash, Stability, Writes};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
@@ -147,8 +147,7 @@ fn slow_and_silent_clients_hold_nobody() {
 #[test]
 fn a_call_that_is_sent_again_is_not_done_again() {
     let place = Place::new(16, &[]);
-    let served =
-        Served::start(&place, Options { squash: rumpcap_nfs::Squash::None, ..options(Writes::Served) });
+    let served = Served::start(&place, Options { squash: Squash::None, ..options(Writes::Served) });
     let client = Client::new(served.address, user(0, 0, &[]));
     let root = client.root.data.to_vec();
     let mut args = 60u32.to_be_bytes().to_vec();
@@ -210,8 +209,10 @@ fn genuine(root: &[u8], file: &[u8]) -> Vec<Vec<u8>> {
 #[test]
 fn broken_calls_are_answered_or_end_the_connection_and_nothing_else() {
     let place = Place::new(16, &["-E", "root_owner=0:0"]);
-    let served =
-        Served::start(&place, Options { squash: rumpcap_nfs::Squash::None, ..options(Writes::Served) });
+    let served = Served::start(
+        &place,
+        Options { squash: Squash::None, stability: Stability::Async, ..options(Writes::Served) },
+    );
     let mut client = Client::new(served.address, user(0, 0, &[]));
     let root = client.root.clone();
     let file = client.make(&root, "file", 0o644).unwrap();
@@ -221,7 +222,7 @@ fn broken_calls_are_answered_or_end_the_connection_and_nothing_else() {
         let answer = exchange(&mut stream, body);
         assert_eq!((word(&answer, 2), word(&answer, 5)), (0, 0), "genuine: accepted, and no garbage");
     }
-    let cases = std::env::var("RUMPCAP_NFS_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(2_000);
+    let cases = std::env::var("RUMPCAP_NFS_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(1_000);
     let mut runner = TestRunner::new(Config { cases, failure_persistence: None, ..Config::default() });
     let change = (any::<prop::sample::Index>(), 0u8..4, any::<u32>());
     let strategy = (any::<prop::sample::Index>(), prop::collection::vec(change, 1..4));

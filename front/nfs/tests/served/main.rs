@@ -2,6 +2,8 @@
 //! left behind is judged by e2fsck and debugfs.
 
 mod hostile;
+mod kernel;
+mod memory;
 mod reading;
 mod restart;
 mod rights;

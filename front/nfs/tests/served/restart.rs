@@ -3,13 +3,15 @@
 use crate::support::{Client, Place, Served, options, user};
 use nfs3_client::nfs3_types::nfs3::*;
 use nfs3_client::nfs3_types::xdr_codec::Opaque;
-use rumpcap_nfs::{Options, Squash, Writes};
+use rumpcap_nfs::{Options, Squash, Stability, Writes};
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 
-/// Names the image, for the process that is killed.
+/// For the process that is killed: the image with its keys, where it listens, and whether it is `sync` or `async`.
 const PLACE_VARIABLE: &str = "RUMPCAP_NFS_TEST_PLACE";
+const ADDRESS_VARIABLE: &str = "RUMPCAP_NFS_TEST_ADDRESS";
+const STABILITY_VARIABLE: &str = "RUMPCAP_NFS_TEST_STABILITY";
 
 fn writable() -> Options {
     Options { squash: Squash::None, ..options(Writes::Served) }
@@ -43,7 +45,7 @@ fn handles_outlive_the_server_and_the_verifier_does_not() {
     served.stop();
 
     // Another key, or another file system: not the same handles.
-    std::fs::remove_file(place.directory.path().join("state/nfs.key")).unwrap();
+    std::fs::remove_file(place.state().join("nfs.key")).unwrap();
     let served = Served::start(&place, writable());
     client.nfs = Client::connect(served.address, user(0, 0, &[]));
     assert_eq!(client.attributes(&kept).unwrap_err(), nfsstat3::NFS3ERR_BADHANDLE);
@@ -73,15 +75,25 @@ fn forged_handles_are_refused() {
 #[test]
 fn a_server_to_be_killed() {
     let Some(image) = std::env::var_os(PLACE_VARIABLE) else { return };
-    let place = Place { directory: tempfile::tempdir().unwrap(), image: image.into() };
-    let served = Served::start(&place, writable());
+    let place = Place::at(image.into());
+    let address = std::env::var(ADDRESS_VARIABLE).unwrap().parse().unwrap();
+    let is_async = std::env::var(STABILITY_VARIABLE).unwrap() == "async";
+    let stability = if is_async { Stability::Async } else { Stability::Sync };
+    let served = Served::at(&place, Options { stability, ..writable() }, address);
     println!("\nserved at {}", served.address);
     loop {
         std::thread::park();
     }
 }
 
-struct Killed(Child);
+/// A server in a process of its own, until dropped: killed.
+pub struct Killed(Child);
+
+impl Killed {
+    pub fn id(&self) -> u32 {
+        self.0.id()
+    }
+}
 
 impl Drop for Killed {
     fn drop(&mut self) {
@@ -90,10 +102,16 @@ impl Drop for Killed {
     }
 }
 
-fn start_to_be_killed(place: &Place) -> (Killed, SocketAddr) {
+pub fn start_at(place: &Place, address: SocketAddr) -> (Killed, SocketAddr) {
+    start_with(place, address, "sync")
+}
+
+pub fn start_with(place: &Place, address: SocketAddr, stability: &str) -> (Killed, SocketAddr) {
     let mut child = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "restart::a_server_to_be_killed", "--nocapture"])
         .env(PLACE_VARIABLE, &place.image)
+        .env(ADDRESS_VARIABLE, address.to_string())
+        .env(STABILITY_VARIABLE, stability)
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
@@ -108,7 +126,7 @@ fn start_to_be_killed(place: &Place) -> (Killed, SocketAddr) {
 fn what_was_committed_outlives_a_server_that_is_killed() {
     for round in 0..3u8 {
         let place = Place::new(32, &[]);
-        let (child, address) = start_to_be_killed(&place);
+        let (child, address) = start_at(&place, "127.0.0.1:0".parse().unwrap());
         // Somebody else works meanwhile, until the server is gone.
         let load = std::thread::spawn(move || {
             let mut client = Client::new(address, user(0, 0, &[]));

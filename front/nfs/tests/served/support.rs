@@ -25,7 +25,8 @@ pub const LIMIT_BYTES: u64 = 1 << 20;
 
 /// A directory with an image and a place for keys.
 pub struct Place {
-    pub directory: tempfile::TempDir,
+    /// Removed with it.
+    _directory: Option<tempfile::TempDir>,
     pub image: PathBuf,
 }
 
@@ -46,11 +47,21 @@ impl Place {
             mke2fs.arg("-d").arg(tree);
         }
         run(mke2fs.arg(&image));
-        Place { directory, image }
+        Place { _directory: Some(directory), image }
+    }
+
+    /// That of another process.
+    pub fn at(image: PathBuf) -> Place {
+        Place { _directory: None, image }
+    }
+
+    /// Where keys are kept.
+    pub fn state(&self) -> PathBuf {
+        self.image.with_file_name("state")
     }
 
     pub fn key(&self) -> Key {
-        Key::kept_in(&self.directory.path().join("state")).unwrap()
+        Key::kept_in(&self.state()).unwrap()
     }
 
     /// What e2fsck says, which must be nothing.
@@ -96,7 +107,7 @@ impl Served {
         let (asked, address) = (stop.clone(), server.address());
         let (tell, refused) = mpsc::channel();
         let thread = std::thread::spawn(move || {
-            server.run(&mut || asked.load(SeqCst), &mut |why| drop(tell.send(why))).unwrap();
+            server.run(&mut || asked.load(SeqCst), &mut |why| _ = tell.send(why)).unwrap();
             let mount = server.into_mount().expect("no thread of the server is left");
             if write {
                 mount.unmount().unwrap();
