@@ -70,4 +70,3 @@ pub fn work(name: &str, subject: &mut dyn Subject) -> Result<()> {
         other => Err(format!("no such workload: {other}")),
     }
 }
-

@@ -14,6 +14,7 @@ pub mod exercise;
 pub mod fuzz;
 pub mod images;
 pub mod loop_mount;
+pub mod mounted;
 pub mod oracle;
 pub mod seed;
 pub mod skip;

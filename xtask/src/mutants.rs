@@ -1,4 +1,4 @@
-//! `cargo xtask mutants`: takes one rule of the memory's code away at a time and sees that a test fails.
+//! `cargo xtask mutants`: takes one rule of the memory's code, or of writing, away at a time and sees that a test fails.
 //!
 //! Each mutant is a replacement of text in a copy of the sources; a text that is not found exactly once is an error, so
 //! that a mutant never says less than its name. The copy and what is built of it are in the target folder. A mutant is
@@ -219,20 +219,103 @@ const SUITES: &[&[&str]] = &[
     &["--package", "rumpcap-vm", "--test", "progress"],
 ];
 
+const BACKGROUND: &str = "fs/ext4/src/journal/write/background.rs";
+const CHECKPOINT: &str = "fs/ext4/src/journal/write/checkpoint.rs";
+const COMMIT: &str = "fs/ext4/src/transaction/commit.rs";
+const SYNC_FILE: &str = "fs/ext4/src/transaction/sync_file.rs";
+const WRITE: &str = "crates/vfs/src/write.rs";
+const WRITING: &str = "crates/vfs/src/writing.rs";
+
+/// Rules of writing: what is durable when.
+const DURABLE: &[Mutant] = &[
+    Mutant {
+        name: "a commit before the content that it refers to (CO-1)",
+        edits: &[
+            edit(
+                COMMIT,
+                "        if writer.data != DataMode::Writeback {
+            self.device.vm().write_back(Dirty::Due(writer.dirty));
+        }
+",
+                "",
+            ),
+            edit(
+                COMMIT,
+                "        tx.or_stop(committed)?;
+        tx.held.release();
+",
+                "        self.device.vm().write_back(Dirty::Due(writer.dirty));
+        tx.or_stop(committed)?;
+        tx.held.release();
+",
+            ),
+        ],
+    },
+    Mutant {
+        name: "fsync takes every change for durable (LC-3)",
+        edits: &[edit(
+            SYNC_FILE,
+            "last.is_durable(last.transaction(ino, what)).then_some",
+            "(last.is_durable(0) || last.transaction(ino, what) > 0).then_some",
+        )],
+    },
+    Mutant {
+        name: "the tail moves before what was logged meanwhile is durable (BG-1)",
+        edits: &[edit(
+            BACKGROUND,
+            "        self.sync(map, now)?;\n        let (head, next)",
+            "        let (head, next)",
+        )],
+    },
+    Mutant {
+        name: "what is newer than the mark goes home (LW-3)",
+        edits: &[edit(
+            CHECKPOINT,
+            "placement.distance(logged.place) < within;",
+            "placement.distance(logged.place) < u32::MAX;",
+        )],
+    },
+    Mutant {
+        name: "who writes a file does not wait while it is changed in steps",
+        edits: &[edit(
+            WRITING,
+            "if !change.opens.is_changing(ino) {",
+            "if !change.opens.is_changing(ino) || true {",
+        )],
+    },
+    Mutant {
+        name: "a large overwrite forgets dirty pages that it does not write",
+        edits: &[edit(WRITE, "        self.vfs.vm.write_back(Dirty::In(vnode.object(), first, end));\n", "")],
+    },
+];
+
+/// Their tests.
+const DURABLE_SUITES: &[&[&str]] = &[
+    &["--package", "rumpcap", "--test", "durable"],
+    &["--package", "rumpcap-ext4", "--test", "journal_write"],
+    &["--package", "rumpcap-testing", "--test", "writing", "power::content_before"],
+];
+
+/// Rules, and the tests of which one must fail without each.
+const GROUPS: [(&[Mutant], &[&[&str]]); 2] = [(MUTANTS, SUITES), (DURABLE, DURABLE_SUITES)];
+
 /// Runs all mutants, or those that are named.
 pub(crate) fn run(args: &Args) -> Result {
     let metadata = workspace::metadata(&["--no-deps"])?;
     let copy = metadata.target_directory.join("mutants/sources");
     copy_sources(&copy)?;
-    for suite in SUITES {
+    let wanted = |mutant: &&Mutant| args.name.as_ref().is_none_or(|name| mutant.name.contains(name.as_str()));
+    let groups = GROUPS.iter().filter(|(mutants, _)| mutants.iter().any(|mutant| wanted(&mutant)));
+    for suite in groups.flat_map(|(_, suites)| *suites) {
         if test(&copy, suite)? != Outcome::Passed {
-            return Err("the tests fail without any mutant".into());
+            return Err(format!("the tests fail without any mutant: {}", suite.join(" ")).into());
         }
     }
-    let wanted = |mutant: &&Mutant| args.name.as_ref().is_none_or(|name| mutant.name.contains(name.as_str()));
     let (mut caught, mut survived) = (0, Vec::new());
-    for mutant in MUTANTS.iter().filter(wanted) {
-        match who_catches(&copy, mutant)? {
+    let each =
+        GROUPS.iter().flat_map(|(mutants, suites)| mutants.iter().map(move |mutant| (mutant, *suites)));
+    for (mutant, suites) in each.filter(|(mutant, _)| wanted(mutant)) {
+        match who_catches(&copy, mutant, suites)? {
             Some(how) => {
                 println!("caught    {}: {how}", mutant.name);
                 caught += 1;
@@ -256,7 +339,7 @@ enum Outcome {
 }
 
 /// Which tests fail with the mutant, and how; `None` if none does. The copy is then as it was.
-fn who_catches(copy: &Path, mutant: &Mutant) -> Result<Option<String>> {
+fn who_catches(copy: &Path, mutant: &Mutant, suites: &[&[&str]]) -> Result<Option<String>> {
     for edit in mutant.edits {
         let text = std::fs::read_to_string(workspace::root().join(edit.file))?;
         let count = text.matches(edit.from).count();
@@ -272,15 +355,15 @@ fn who_catches(copy: &Path, mutant: &Mutant) -> Result<Option<String>> {
         let path = copy.join(edit.file);
         std::fs::write(&path, std::fs::read_to_string(&path)?.replacen(edit.from, edit.to, 1))?;
     }
-    let caught = run_suites(copy, mutant.name);
+    let caught = run_suites(copy, mutant.name, suites);
     for edit in mutant.edits {
         std::fs::copy(workspace::root().join(edit.file), copy.join(edit.file))?;
     }
     caught
 }
 
-fn run_suites(copy: &Path, name: &str) -> Result<Option<String>> {
-    for suite in SUITES {
+fn run_suites(copy: &Path, name: &str, suites: &[&[&str]]) -> Result<Option<String>> {
+    for suite in suites {
         let outcome = test(copy, suite).map_err(|why| format!("{name}: {why}"))?;
         let tests = suite.join(" ");
         match outcome {

@@ -48,6 +48,15 @@ pub(crate) const FOR_TEST: &[Tool] = &[
     optional("sha256sum", "coreutils", "content hashes to compare with"),
     optional("tar", "tar", "reads the archives that we write"),
     optional("python3", "python3", "reads the JSON and the archives that we write"),
+    optional("fusermount3", "fuse3", "mounts of users who are not root"),
+    optional("fuse2fs", "fuse2fs", "a control for what is mounted; a device that can be stopped"),
+    optional("rsync", "rsync", "copies into a mount, and compares"),
+    optional("git", "git", "works in a mount"),
+    optional("sqlite3", "sqlite3", "works in a mount"),
+    optional("pg_createcluster", "postgresql", "works in a mount"),
+    optional("dbench", "dbench", "load in a mount"),
+    optional("fio", "fio", "load in a mount that is verified"),
+    optional("stress-ng", "stress-ng", "load in a mount that is verified"),
 ];
 
 /// Makes sure of `tools`: installs what is missing as root.

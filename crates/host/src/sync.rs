@@ -79,6 +79,15 @@ impl<T> RwLock<T> {
         self.0.read().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
+    /// Shares the lock if nobody has it, or wants it, alone.
+    pub fn try_read(&self) -> Option<ReadGuard<'_, T>> {
+        match self.0.try_read() {
+            Ok(guard) => Some(guard),
+            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
+    }
+
     /// Takes the lock alone; may sleep.
     pub fn write(&self) -> WriteGuard<'_, T> {
         self.0.write().unwrap_or_else(|poisoned| poisoned.into_inner())

@@ -5,7 +5,7 @@
 //!
 //! Every method is atomic: it is done, or it returns an error and nothing has changed. Those that say so work in steps, each of which
 //! is atomic and leaves a file system that is in order. Nodes are given by number and read anew, since a caller's copy may be old;
-//! what a method changed comes back, to be remembered.
+//! what a method changed comes back, to be remembered. Between steps the caller gives the lock back, so that others get in.
 //!
 //! Durability: what was changed survives a power cut when [`Change::sync`] has returned, in the order in which it was done. Content
 //! that is dirty in pages is written ([`DirtyDevice`]) before what refers to it is committed.
@@ -132,8 +132,10 @@ pub enum Allocate {
 pub struct Removed {
     /// The inode, as it is now or was at its end.
     pub node: Node,
-    /// It has no names left. If it is in use it is an orphan until [`Change::delete`]; else it is gone.
+    /// It has no names left. If it is in use it is an orphan until it is deleted.
     pub is_nameless: bool,
+    /// It is not in use, and more than one step deletes it: the caller goes on with [`Change::delete_step`].
+    pub is_left: bool,
 }
 
 /// What a rename changed.
@@ -232,7 +234,7 @@ pub trait Change: FileSystem {
     /// `Exists`, `NotADirectory`, `IsADirectory` for a directory, `TooManyHardLinks`, `NameTooLong`.
     fn link(&self, r: &Reservation<'_>, ino: InodeNo, at: EntryName<'_>, now: Timestamp) -> Result<Node>;
 
-    /// Removes a name. The inode that has no other is deleted, in steps, unless it is in use.
+    /// Removes a name. The inode that has no other is deleted if one step does it, unless it is in use; else it is an orphan.
     ///
     /// # Errors
     /// `NotFound`, `IsADirectory`, `NotADirectory`, `NotEmpty`.
@@ -245,11 +247,21 @@ pub trait Change: FileSystem {
         now: Timestamp,
     ) -> Result<Removed>;
 
-    /// Deletes an inode that has no names and is in use no more. In steps; what a power cut leaves is finished at the next mount.
+    /// Does a step of deleting an inode that has no names and is in use no more; gives whether it was the last. What a power cut leaves is
+    /// finished at the next mount.
     ///
     /// # Errors
     /// `Busy` when it has names.
-    fn delete(&self, r: &Reservation<'_>, ino: InodeNo, now: Timestamp) -> Result<()>;
+    fn delete_step(&self, r: &Reservation<'_>, ino: InodeNo, now: Timestamp) -> Result<bool>;
+
+    /// Does all steps of deleting an inode.
+    ///
+    /// # Errors
+    /// As [`Change::delete_step`].
+    fn delete(&self, r: &Reservation<'_>, ino: InodeNo, now: Timestamp) -> Result<()> {
+        while !self.delete_step(r, ino, now)? {}
+        Ok(())
+    }
 
     /// Renames.
     ///
@@ -366,6 +378,20 @@ pub trait Change: FileSystem {
     /// # Errors
     /// The error that stops writing; `Io`.
     fn make_durable(&self, what: Committed, now: Timestamp) -> Result<()>;
+
+    /// Whether there is something to be done that nobody waits for yet. For an answer at once.
+    fn wants_background(&self) -> bool {
+        false
+    }
+
+    /// Does a portion of it; gives whether there is more. The mount's lock is not held: others go on meanwhile.
+    ///
+    /// # Errors
+    /// The error that stops writing.
+    fn background(&self, now: Timestamp) -> Result<bool> {
+        let _ = now;
+        Ok(false)
+    }
 
     /// Makes all changes and all content durable.
     ///

@@ -6,11 +6,13 @@
 //! system itself, alone. One file is made durable without the lock but for the commit, if there must be one; so others go on while the
 //! device flushes.
 
+use crate::alarm::Alarm;
 use crate::change::{Commit, SyncFile};
 use crate::mount::Mount;
 use crate::node::{InodeNo, Timestamp};
 use crate::open_file::OpenFile;
 use rumpcap_host::Result;
+use rumpcap_host::sync::Arc;
 use rumpcap_vm::Dirty;
 
 impl Mount {
@@ -67,10 +69,11 @@ impl Mount {
             return Ok(());
         }
         self.write_dirty_pages();
-        let change = self.change()?;
-        while let Some(ino) = change.opens.take_nameless() {
-            self.delete(&change, ino, now);
+        let (_, writing) = self.writable()?;
+        while let Some(ino) = writing.opens.take_nameless() {
+            self.delete(self.change()?, ino, now);
         }
+        let change = self.change()?;
         change.fs.unmount(&change, now)
     }
 
@@ -81,6 +84,22 @@ impl Mount {
     pub fn commit_if_due(&self, now: Timestamp) -> Result<()> {
         let change = self.change()?;
         change.fs.commit(&change, Commit::IfDue, now)
+    }
+
+    /// What the thread that works in the background waits for; `None` on a mount that is only read.
+    pub fn alarm(&self) -> Option<&Arc<Alarm>> {
+        self.writing.as_ref().map(|writing| &writing.alarm)
+    }
+
+    /// Does a portion of what nobody waits for; gives whether there is more.
+    ///
+    /// # Errors
+    /// Those of [`crate::Change::background`].
+    pub fn work_in_background(&self, now: Timestamp) -> Result<bool> {
+        match self.fs.change() {
+            Some(fs) if fs.wants_background() => fs.background(now),
+            _ => Ok(false),
+        }
     }
 
     /// Whether a page of this mount is dirty.

@@ -10,6 +10,7 @@
 //! longer, shorter and holey · `open` counts open files · `durable` syncs and unmounts.
 #![forbid(unsafe_code)]
 
+mod alarm;
 mod attributes;
 mod batch;
 mod cache;
@@ -30,6 +31,7 @@ mod vnode;
 mod write;
 mod writing;
 
+pub use alarm::{Alarm, Woken};
 pub use batch::{Batch, DirScan, Record};
 pub use change::{
     Access, Allocate, Change, Commit, Committed, DataMode, EntryName, InUse, NewFile, Placed, Remove,

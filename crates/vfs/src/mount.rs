@@ -113,7 +113,7 @@ impl Mount {
         }
         let Ok(change) = self.change() else { return };
         if writing.opens.close_nameless(ino) {
-            self.delete(&change, ino, now);
+            self.delete(change, ino, now);
         }
     }
 

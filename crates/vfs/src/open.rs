@@ -3,6 +3,8 @@
 //!
 //! Who calls it: `mount` (opening and closing), `tree` (names that go).
 //!
+//! An inode that is changed in steps is marked too (`resize`): who would write it waits until that is done.
+//!
 //! OP-1. An inode is in the table as long as a handle of it is open. OP-2. An inode without names and with handles is marked; who closes
 //! the last one deletes it, alone in the mount, so nobody opens it meanwhile; or the mount does, at its end. OP-3. The memory of the first
 //! is taken at mount and kept: whatever else has taken the rest, a hundred inodes can be open.
@@ -13,7 +15,7 @@
 use crate::cache::{Cache, Entry};
 use crate::node::InodeNo;
 use core::cell::Cell;
-use rumpcap_host::sync::{Arc, Mutex};
+use rumpcap_host::sync::{Arc, Condvar, Mutex};
 use rumpcap_host::{Error, Result};
 use rumpcap_vm::{ItemNo, Reclaim, Vm};
 
@@ -27,6 +29,8 @@ struct Open {
     handles: u32,
     /// It has no names (OP-2).
     is_nameless: bool,
+    /// It is changed in steps, and between two of them.
+    is_changing: bool,
 }
 
 impl Entry for Open {
@@ -41,6 +45,7 @@ impl Entry for Open {
 pub(crate) struct OpenTable {
     vm: Arc<Vm>,
     cache: Mutex<Cache<Open>>,
+    changed: Condvar,
 }
 
 /// What closing a handle did.
@@ -66,7 +71,8 @@ impl OpenTable {
         let most = Cache::<Open>::entries_in(vm.plan().limit_bytes / SHARE);
         let mut cache = Cache::new(most);
         cache.take_first(vm);
-        let table = Arc::new(OpenTable { vm: vm.clone(), cache: Mutex::new(cache) });
+        let (cache, changed) = (Mutex::new(cache), Condvar::new());
+        let table = Arc::new(OpenTable { vm: vm.clone(), cache, changed });
         vm.register_reclaim(Arc::downgrade(&(table.clone() as _)));
         table
     }
@@ -81,7 +87,7 @@ impl OpenTable {
             cache.get_mut(item).handles += 1;
             return Ok(());
         }
-        let open = Open { ino, handles: 1, is_nameless: false };
+        let open = Open { ino, handles: 1, is_nameless: false, is_changing: false };
         let full = Error::NoMemory { what: Open::WHAT, need: 1, have: 0 };
         cache.insert(&self.vm, hash(ino), open, |_| ()).map(|_| ()).ok_or(full)
     }
@@ -133,6 +139,31 @@ impl OpenTable {
         let Some(item) = find(&mut cache, ino) else { return false };
         cache.get_mut(item).is_nameless = is_nameless;
         true
+    }
+
+    /// Notes whether an inode is changed in steps; false if no handle of it is open.
+    pub(crate) fn set_changing(&self, ino: InodeNo, is_changing: bool) -> bool {
+        let mut cache = self.cache.lock();
+        let item = find(&mut cache, ino);
+        if let Some(item) = item {
+            cache.get_mut(item).is_changing = is_changing;
+        }
+        self.changed.notify_all();
+        item.is_some()
+    }
+
+    /// Whether an inode is changed in steps.
+    pub(crate) fn is_changing(&self, ino: InodeNo) -> bool {
+        let mut cache = self.cache.lock();
+        find(&mut cache, ino).is_some_and(|item| cache.get(item).is_changing)
+    }
+
+    /// Waits until an inode is not changed in steps. The caller holds nothing.
+    pub(crate) fn wait_until_changed(&self, ino: InodeNo) {
+        let mut cache = self.cache.lock();
+        while find(&mut cache, ino).is_some_and(|item| cache.get(item).is_changing) {
+            cache = self.changed.wait(cache);
+        }
     }
 }
 

@@ -75,7 +75,7 @@ impl Mount {
                 Ok(open)
             }
             Err(error) => {
-                self.delete(&change, node.attributes.ino, now);
+                self.delete(change, node.attributes.ino, now);
                 Err(error)
             }
         }
@@ -172,7 +172,9 @@ impl Mount {
         let uses = Uses { opens: change.opens, found: Cell::new(None) };
         let removed = change.fs.remove(&change, at, what, &|ino| uses.ask(ino), now);
         self.name_changed(&dir, at.name, None);
-        self.lost_name(&change, &removed?, &uses, now);
+        if let Some(left) = self.lost_name(&change, &removed?, &uses) {
+            self.delete(change, left, now);
+        }
         Ok(())
     }
 
@@ -203,18 +205,20 @@ impl Mount {
         let renamed = change.fs.rename(&change, from, to, how, &|ino| uses.ask(ino), now);
         self.name_changed(&from_dir, from.name, None);
         self.name_changed(&to_dir, to.name, None);
-        self.renamed(&change, &renamed?, &uses, how, now);
+        if let Some(left) = self.renamed(&change, &renamed?, &uses, how) {
+            self.delete(change, left, now);
+        }
         Ok(())
     }
 
+    /// Gives the inode that is to be deleted.
     fn renamed(
         &self,
         change: &Changing<'_>,
         renamed: &Renamed,
         uses: &Uses<'_>,
         how: Rename,
-        now: Timestamp,
-    ) {
+    ) -> Option<InodeNo> {
         let vnodes = &self.vfs.vnodes;
         vnodes.remember(self.number, &renamed.moved);
         renamed.dirs.iter().for_each(|dir| vnodes.remember(self.number, dir));
@@ -223,34 +227,43 @@ impl Mount {
             self.vfs.names.forget(self.number, directory.attributes.ino, b"..");
         }
         match (&renamed.other, how) {
-            (Some(other), Rename::Exchange) => vnodes.remember(self.number, &other.node),
-            (Some(other), _) => self.lost_name(change, other, uses, now),
-            (None, _) => {}
+            (Some(other), Rename::Exchange) => {
+                vnodes.remember(self.number, &other.node);
+                None
+            }
+            (Some(other), _) => self.lost_name(change, other, uses),
+            (None, _) => None,
         }
     }
 
-    /// An inode lost a name, perhaps its last.
-    fn lost_name(&self, change: &Changing<'_>, removed: &Removed, uses: &Uses<'_>, now: Timestamp) {
+    /// An inode lost a name, perhaps its last. Gives it if it is to be deleted.
+    fn lost_name(&self, change: &Changing<'_>, removed: &Removed, uses: &Uses<'_>) -> Option<InodeNo> {
         let ino = removed.node.attributes.ino;
         if removed.node.kind() == FileKind::Directory && removed.is_nameless {
             self.vfs.names.forget(self.number, ino, b"..");
         }
         if !removed.is_nameless || change.opens.set_nameless(ino, true) {
             self.vfs.vnodes.remember(self.number, &removed.node);
-        } else if uses.found.get() == Some(ino) {
-            // Its last handle was closed behind the question.
-            self.delete(change, ino, now);
-        } else {
-            self.vfs.vnodes.forget(self.number, ino);
+            return None;
         }
+        self.vfs.vnodes.forget(self.number, ino);
+        // Or its last handle was closed behind the question.
+        (removed.is_left || uses.found.get() == Some(ino)).then_some(ino)
     }
 
-    /// Deletes an inode without names that nobody uses. What an error leaves is an orphan, which the next mount deletes.
-    pub(crate) fn delete(&self, change: &Changing<'_>, ino: InodeNo, now: Timestamp) {
+    /// Deletes an inode without names that nobody uses, and lets others in between steps: nobody finds it by its number any more. What
+    /// an error leaves is an orphan, which the next mount deletes.
+    pub(crate) fn delete(&self, change: Changing<'_>, ino: InodeNo, now: Timestamp) {
         self.vfs.vnodes.forget(self.number, ino);
         // Of a directory: somebody may have looked through a handle since it lost its name (NC-2).
         self.vfs.names.forget(self.number, ino, b"..");
-        let _ = change.fs.delete(change, ino, now);
+        let mut change = change;
+        while let Ok(false) = change.fs.delete_step(&change, ino, now) {
+            drop(change);
+            self.let_others_in();
+            let Ok(again) = self.change() else { return };
+            change = again;
+        }
     }
 
     /// A name in `dir` names `ino` now, or nothing; and the directory's own attributes have changed (VN-5).

@@ -11,7 +11,8 @@
 //! WT-3. What is dirty of a page lies in one row on the device, and all of that row is the page's. With blocks as large as pages that is
 //! always so; a piece that would leave a gap is stored through.
 //! WT-4. A file that is in its inode has no pages.
-//! WT-5. Bytes behind the end of a file are zeros, on the device and in its last page: who cuts a file sees to it (`resize`).
+//! WT-5. Bytes behind the end of a file are zeros, on the device and in its last page: who cuts a file sees to it, and who makes one longer
+//! that others may have written (`resize`).
 //!
 //! Memory: one page pinned. Failure: pieces before the error are written.
 
@@ -85,10 +86,11 @@ impl Mount {
 
     /// Writes a beginning of the piece, in one change; gives its length.
     fn write_piece(&self, piece: Piece<'_>) -> Result<usize> {
-        let change = self.change()?;
+        let change = self.change_file(piece.ino)?;
         let node = self.node(&change, piece.ino)?;
         require_regular(&node)?;
         let _aging = self.aging(piece.ino);
+        self.clear_behind_end(&change, &node, piece.offset)?;
         let within = (piece.offset % PAGE_SIZE as u64) as usize;
         let written = if within == 0 && piece.data.len() >= DIRECT_READ_BYTES {
             let len = piece.data.len().min(PIECE_BYTES) / PAGE_SIZE * PAGE_SIZE;
@@ -151,7 +153,7 @@ impl Mount {
     }
 
     /// The vnode of a file that is written; `None` if there is none even when nothing is dirty (VN-4).
-    fn vnode_to_write(&self, node: &Node) -> Option<VnodeRef<'_>> {
+    pub(crate) fn vnode_to_write(&self, node: &Node) -> Option<VnodeRef<'_>> {
         let reference = || self.vfs.vnodes.reference(self.number, node);
         reference().or_else(|| {
             self.write_dirty_pages();

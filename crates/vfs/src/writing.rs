@@ -6,6 +6,8 @@
 //! reads enters the gate and shares the lock. So one writer of a mount is at the gate at a time, and whoever waits for the lock
 //! has its reservation already and holds no page: those inside wait for I/O alone, as F2 wants it.
 //!
+//! What takes many steps gives everything back between them ([`Mount::let_others_in`]), and marks its file: who would write that waits.
+//!
 //! WR-1. Who has a [`Changing`] sees the file system at rest, and nobody else sees it before the change is whole, caches included. The
 //! one exception are copies of resident pages without the lock (`data::read_resident`), which look at the file's age before and after.
 //! WR-2. A file's age is odd while its content or length changes, and another one afterwards. Files share ages: it is only
@@ -13,26 +15,34 @@
 //!
 //! Locks, outermost first: turn, gate, lock, then those of the caches. Memory: fixed, made at mount.
 
+use crate::alarm::Alarm;
 use crate::change::Change;
 use crate::mount::Mount;
 use crate::node::InodeNo;
 use crate::open::OpenTable;
 use core::ops::Deref;
 use core::sync::atomic::Ordering::SeqCst;
-use rumpcap_host::sync::atomic::AtomicU64;
+use rumpcap_host::sync::atomic::{AtomicU32, AtomicU64};
 use rumpcap_host::sync::{Arc, Mutex, MutexGuard, ReadGuard, RwLock, WriteGuard};
-use rumpcap_host::{Error, Result};
+use rumpcap_host::{Error, Result, thread};
 use rumpcap_vm::{Reservation, Vm};
 
 /// Ages of files: with more, fewer readers look at their file again because another one was changed.
 const AGES: usize = 32;
 
+/// Times that the processor is offered to those who were woken: far more than it takes; they may wait for something else.
+const MOST_YIELDS: u32 = 1000;
+
 /// Locks and ages of a mount that can be written.
 pub(crate) struct Writing {
     turn: Mutex<()>,
     lock: RwLock<()>,
+    /// Operations that wait for the turn or the lock, and those that got it.
+    waiting: AtomicU32,
+    admitted: AtomicU32,
     ages: [AtomicU64; AGES],
     pub(crate) opens: Arc<OpenTable>,
+    pub(crate) alarm: Arc<Alarm>,
 }
 
 /// An operation inside the gate, and inside the mount: nothing changes while it lasts.
@@ -58,6 +68,7 @@ impl<'m> Deref for Inside<'m> {
 pub(crate) struct Changing<'m> {
     pub(crate) fs: &'m dyn Change,
     pub(crate) opens: &'m OpenTable,
+    alarm: &'m Alarm,
     _alone: WriteGuard<'m, ()>,
     reservation: Reservation<'m>,
     _turn: MutexGuard<'m, ()>,
@@ -67,6 +78,14 @@ impl<'m> Deref for Changing<'m> {
     type Target = Reservation<'m>;
     fn deref(&self) -> &Reservation<'m> {
         &self.reservation
+    }
+}
+
+impl Drop for Changing<'_> {
+    fn drop(&mut self) {
+        if self.fs.wants_background() {
+            self.alarm.ring();
+        }
     }
 }
 
@@ -82,11 +101,29 @@ impl Drop for Aging<'_> {
 impl Writing {
     pub(crate) fn new(vm: &Arc<Vm>) -> Writing {
         let ages = core::array::from_fn(|_| AtomicU64::new(0));
-        Writing { turn: Mutex::new(()), lock: RwLock::new(()), ages, opens: OpenTable::new(vm) }
+        let (turn, lock, opens) = (Mutex::new(()), RwLock::new(()), OpenTable::new(vm));
+        Writing {
+            turn,
+            lock,
+            waiting: AtomicU32::new(0),
+            admitted: AtomicU32::new(0),
+            ages,
+            opens,
+            alarm: Arc::default(),
+        }
     }
 
     pub(crate) fn share(&self) -> ReadGuard<'_, ()> {
-        self.lock.read()
+        self.lock.try_read().unwrap_or_else(|| self.wait(|| self.lock.read()))
+    }
+
+    /// Does `take`, which may wait, as one whom others know to be waiting.
+    fn wait<T>(&self, take: impl FnOnce() -> T) -> T {
+        self.waiting.fetch_add(1, SeqCst);
+        let taken = take();
+        self.waiting.fetch_sub(1, SeqCst);
+        self.admitted.fetch_add(1, SeqCst);
+        taken
     }
 
     fn slot(&self, ino: InodeNo) -> &AtomicU64 {
@@ -106,10 +143,40 @@ impl Mount {
     /// `ReadOnly`.
     pub(crate) fn change(&self) -> Result<Changing<'_>> {
         let (fs, writing) = self.writable()?;
-        let turn = writing.turn.lock();
+        let turn = writing.turn.try_lock().unwrap_or_else(|| writing.wait(|| writing.turn.lock()));
         self.vfs.vm.throttle();
         let reservation = self.vfs.vm.reserve(self.frames);
-        Ok(Changing { fs, opens: &writing.opens, _alone: writing.lock.write(), reservation, _turn: turn })
+        let (opens, alarm) = (&*writing.opens, &*writing.alarm);
+        Ok(Changing { fs, opens, alarm, _alone: writing.lock.write(), reservation, _turn: turn })
+    }
+
+    /// As [`Mount::change`], for one who changes the content or length of a file: also waits while that is changed in steps.
+    ///
+    /// # Errors
+    /// `ReadOnly`.
+    pub(crate) fn change_file(&self, ino: InodeNo) -> Result<Changing<'_>> {
+        loop {
+            let change = self.change()?;
+            if !change.opens.is_changing(ino) {
+                return Ok(change);
+            }
+            let opens = change.opens;
+            drop(change);
+            opens.wait_until_changed(ino);
+        }
+    }
+
+    /// Called between two steps, holding nothing: lets somebody in who waits, if there is one. Whoever gives a lock back and takes it again
+    /// at once mostly gets it, and those that were woken for it find it taken.
+    pub(crate) fn let_others_in(&self) {
+        let Some(writing) = self.writing.as_deref() else { return };
+        let admitted = writing.admitted.load(SeqCst);
+        for _ in 0..MOST_YIELDS {
+            if writing.waiting.load(SeqCst) == 0 || writing.admitted.load(SeqCst) != admitted {
+                return;
+            }
+            thread::yield_now();
+        }
     }
 
     pub(crate) fn writable(&self) -> Result<(&dyn Change, &Writing)> {

@@ -124,6 +124,12 @@ impl Home {
         self.word |= u64::from(changed) | u64::from(created) << HELD_UNIT_BITS;
     }
 
+    /// Of a held page, these units and no others were changed, and of these `created` are new altogether.
+    pub(crate) fn set_held_units(&mut self, changed: u8, created: u8) {
+        *self = Home::of_held(self.held_by());
+        self.add_held_units(changed, created);
+    }
+
     /// Units of a held page that were changed, and those that are new altogether.
     pub(crate) fn held_units(self) -> (u8, u8) {
         let mask = (1 << HELD_UNIT_BITS) - 1;

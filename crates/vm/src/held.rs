@@ -196,6 +196,19 @@ impl PageRef<'_> {
         let is_held = vm.table.page(self.frame()).is_held();
         is_held.then(|| vm.resident.lock().links[self.frame().slot()].home.held_by())
     }
+
+    /// Of a held page, what [`HeldPages::units`] gives.
+    pub fn held_units(&self) -> (u8, u8) {
+        self.reservation().vm().resident.lock().links[self.frame().slot()].home.held_units()
+    }
+
+    /// A change of a held page is taken back: it tells of the units that [`PageRef::held_units`] gave before it, and of no
+    /// others. (Else a block that the operation gave up would be written with what it had, over what it has been used for since.)
+    pub fn restore_held_units(&self, (changed, created): (u8, u8)) {
+        let vm = self.reservation().vm();
+        assert!(vm.table.page(self.frame()).is_held(), "HE-3: the units of a page that is not held");
+        vm.resident.lock().links[self.frame().slot()].home.set_held_units(changed, created);
+    }
 }
 
 impl Drop for HeldPages {

@@ -111,8 +111,7 @@ pub fn mount_to_write(
     // Who fixes the time wants equal bytes for equal changes, however long they take.
     let commit_interval = time.map(|_| Duration::MAX);
     let access = Access::Write;
-    let options =
-        MountOptions { access, time, data: args.data, commit_interval, ..MountOptions::default() };
+    let options = MountOptions { access, time, data: args.data, commit_interval, ..MountOptions::default() };
     let mount = kernel.mount(device, &options).map_err(|e| failed(image, partition, &e))?;
     match mount.read_only_reason() {
         Some(reason) => Stop::fatal(format!("{}: cannot be written: {reason}", show(image))),

@@ -36,6 +36,7 @@ const NUMBERS_COLUMNS: [usize; 3] = [50, 56, 82];
 /// A line for what comes behind all that can be counted; it moves by itself.
 pub fn ending(message: &'static str) -> ProgressBar {
     let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(20));
+    bar.set_style(ProgressStyle::default_spinner());
     bar.set_message(message);
     bar.enable_steady_tick(REDRAW);
     bar

@@ -151,8 +151,10 @@ mod tests {
                 line += pieces[(seed >> 33) as usize % pieces.len()];
             }
             let split = split(line.as_bytes());
-            // New lines end commands there.
-            let is_one = !line.replace("\\\\", "").replace("\\\n", "").contains('\n');
+            // New lines end commands there; a comment goes to the next one, backslash or not.
+            let has_comment = line.contains('#');
+            let joined = line.replace("\\\\", "").replace(if has_comment { "" } else { "\\\n" }, "");
+            let is_one = !joined.contains('\n');
             if !is_one || !matches!(split.end, End::Blank | End::Word | End::Comment) {
                 continue;
             }

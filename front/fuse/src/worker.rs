@@ -3,7 +3,7 @@
 //! Who starts it: `session`. Whom it calls: `dispatch`. A worker holds the server only while it answers: one that waits for a request
 //! keeps nobody from unmounting (SE-3).
 //!
-//! Failure: a reply that nobody waits for any more is dropped; anything that the device says but the end of the connection ends all workers.
+//! Failure: who still asks when the server has been given up is told so (`NOTCONN`); a reply that nobody waits for any more is dropped; anything that the device says but the end of the connection ends all workers.
 
 use crate::buffer::Buffer;
 use crate::dispatch::{dispatch, has_large_reply, has_no_reply};
@@ -32,8 +32,7 @@ pub(crate) fn work(device: &Arc<OwnedFd>, server: &Weak<Server>, buffer: &mut Bu
             Err(Errno::NODEV | Errno::CONNABORTED) => return Ok(()),
             Err(error) => return Err(error),
         };
-        let Some(server) = server.upgrade() else { return Ok(()) };
-        match answer(device, &server, buffer, len) {
+        match answer(device, server.upgrade().as_deref(), buffer, len) {
             Ok(()) | Err(Errno::NOENT) => {}
             Err(Errno::NODEV | Errno::CONNABORTED) => return Ok(()),
             Err(error) => return Err(error),
@@ -55,7 +54,8 @@ pub(crate) fn receive(device: &Arc<OwnedFd>, buffer: &mut Buffer) -> Answer<usiz
     }
 }
 
-fn answer(device: &OwnedFd, server: &Server, buffer: &mut Buffer, len: usize) -> Answer<()> {
+/// Answers one request; when there is no server any more, that there is none.
+fn answer(device: &OwnedFd, server: Option<&Server>, buffer: &mut Buffer, len: usize) -> Answer<()> {
     let opcode = InHeader::ref_from_prefix(&buffer.to_receive()[..len]).map_err(|_| Errno::PROTO)?.0.opcode;
     let filled = buffer.received(len, has_large_reply(opcode));
     let request = Request::parse(filled.request).ok_or(Errno::PROTO)?;
@@ -66,7 +66,7 @@ fn answer(device: &OwnedFd, server: &Server, buffer: &mut Buffer, len: usize) ->
     let mut reply = Reply::new(filled.reply);
     #[cfg(feature = "tracing")]
     let node = request.header.nodeid;
-    let end = dispatch(server, request, &mut reply);
+    let end = server.map_or(Err(Errno::NOTCONN), |server| dispatch(server, request, &mut reply));
     #[cfg(feature = "tracing")]
     tracing::debug!(
         target: "rumpcap_fuse",

@@ -46,7 +46,7 @@ pub(crate) fn set(
             stored = h.store_attribute(&mut inode, Name::ACCESS_ACL, wanted, SetXattr::Replace)?;
         }
         if stored != Stored::NeedsInode {
-            inode.set_ctime(set.ctime.unwrap_or(now));
+            inode.set_ctime(&h.fs.sb, set.ctime.unwrap_or(now));
             h.put_inode(&inode)?;
         }
         Ok((stored, h.node(&inode)?))

@@ -44,6 +44,10 @@ impl Ext4 {
         details.extend(self.history(&raw));
         details.extend(self.hashes_and_checksums(&raw));
         details.extend(self.journal_details(r, &raw));
+        if let Some(usage) = self.log_usage() {
+            details.push(("checkpoints", usage.checkpoints.to_string()));
+            details.push(("checkpoints_in_background", usage.background_checkpoints.to_string()));
+        }
         Ok(Info {
             kind: self.sb.features.kind(),
             label: text(&raw.volume_name),

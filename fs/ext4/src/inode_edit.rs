@@ -223,13 +223,27 @@ impl Inode {
         }
     }
 
-    /// Sets the time of the last change of the inode.
-    pub fn set_ctime(&mut self, time: Timestamp) {
+    /// Sets the time of the last change of the inode, and counts the change (`i_version`), as the kernel does by default.
+    pub fn set_ctime(&mut self, sb: &crate::SuperBlock, time: Timestamp) {
+        self.count_change(sb);
         let has_extra = self.has_field(offset_of!(RawInode, ctime_extra));
         let (lo, extra) = time_words(time, has_extra);
         self.raw.ctime = lo.into();
         if has_extra {
             self.raw.ctime_extra = extra.into();
+        }
+    }
+
+    /// Adds one to the number of changes: of 64 bits, where the inode has room.
+    fn count_change(&mut self, sb: &crate::SuperBlock) {
+        // Those with values count references there.
+        if !sb.has_versions || self.has_flag(inode_flags::EA_INODE) {
+            return;
+        }
+        let (lo, is_over) = self.raw.version_lo.get().overflowing_add(1);
+        self.raw.version_lo = lo.into();
+        if is_over && self.has_field(offset_of!(RawInode, version_hi)) {
+            self.raw.version_hi = self.raw.version_hi.get().wrapping_add(1).into();
         }
     }
 

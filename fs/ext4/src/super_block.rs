@@ -22,6 +22,9 @@ use zerocopy::{FromBytes, IntoBytes};
 
 /// Largest `s_log_block_size`: 64 KiB.
 const LOG_BLOCK_SIZE_MAX: u32 = 6;
+/// `s_creator_os`: the Hurd, which keeps a block of its own where others count changes of an inode.
+const CREATOR_HURD: u32 = 1;
+
 /// Largest `log2` of blocks in a cluster that the file system's tools make (a cluster of 512 MiB at most).
 const CLUSTER_LOG_MAX: u32 = 19;
 /// `s_checksum_type` of crc32c, the only one that was ever defined.
@@ -82,6 +85,8 @@ pub struct SuperBlock {
     pub encoding_flags: u16,
     /// Inode of the journal, 0 if there is none inside.
     pub journal_inode: u32,
+    /// Whether inodes count their changes; the Hurd has something else there.
+    pub has_versions: bool,
     /// Clean and reserved counts for `statvfs`.
     pub counts: Counts,
     /// `s_state`.
@@ -160,6 +165,7 @@ impl SuperBlock {
             encoding: raw.encoding.get(),
             encoding_flags: raw.encoding_flags.get(),
             journal_inode: raw.journal_inode.get(),
+            has_versions: raw.creator_os.get() != CREATOR_HURD,
             counts: counts(raw, &features),
             state: raw.state.get(),
         };

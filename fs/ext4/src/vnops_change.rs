@@ -68,8 +68,8 @@ impl Change for Ext4 {
         removed
     }
 
-    fn delete(&self, r: &Reservation<'_>, ino: InodeNo, now: Timestamp) -> Result<()> {
-        namespace::delete(self, r, ino, now)
+    fn delete_step(&self, r: &Reservation<'_>, ino: InodeNo, now: Timestamp) -> Result<bool> {
+        namespace::delete_step(self, r, ino, now)
     }
 
     fn rename(
@@ -174,6 +174,14 @@ impl Change for Ext4 {
 
     fn make_durable(&self, what: Committed, now: Timestamp) -> Result<()> {
         self.make_file_durable(what, now)
+    }
+
+    fn wants_background(&self) -> bool {
+        self.wants_checkpoint()
+    }
+
+    fn background(&self, now: Timestamp) -> Result<bool> {
+        self.checkpoint_some(now)
     }
 
     fn sync(&self, r: &Reservation<'_>, now: Timestamp) -> Result<()> {

@@ -125,9 +125,15 @@ fn look_into_file(path: &Path, entry: &mut Entry) {
 }
 
 fn look_at_flags(file: &File, entry: &mut Entry) {
-    let flags = rustix::fs::ioctl_getflags(file).expect("the flags of a file").bits();
-    entry.flags = Some(flags);
-    entry.encrypted = flags & FLAG_ENCRYPTED != 0;
+    match rustix::fs::ioctl_getflags(file) {
+        Ok(flags) => {
+            entry.flags = Some(flags.bits());
+            entry.encrypted = flags.bits() & FLAG_ENCRYPTED != 0;
+        }
+        // Behind FUSE a server may not carry it.
+        Err(Errno::NOTTY | Errno::NOSYS | Errno::OPNOTSUPP) => {}
+        Err(e) => panic!("the flags of a file: {e}"),
+    }
 }
 
 fn extended_attributes(path: &Path) -> BTreeMap<Vec<u8>, Vec<u8>> {

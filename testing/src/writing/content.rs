@@ -89,6 +89,11 @@ impl Sparse {
         self.pages.get(&number).map(|page| &**page)
     }
 
+    /// The numbers of the pages that are no holes.
+    pub fn numbers(&self) -> impl Iterator<Item = u64> {
+        self.pages.keys().copied()
+    }
+
     /// What identifies it.
     pub fn digest(&self) -> Content {
         let mut digest = PageDigest::default();

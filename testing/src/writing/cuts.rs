@@ -7,7 +7,8 @@
 //! acknowledged, nor before the last change of a file whose own sync was (an operation that works in steps may be on its way). Content is
 //! written in place, sector by sector, and not in the order of operations: each byte is what it was after that operation or one behind it,
 //! or, where the file had a byte there before, after an older one, back to the last sync of all or of that file. So nothing of what the
-//! device held before can be there.
+//! device held before can be there. With `data=journal` content is of that state, or of the operation on its way. With `data=writeback` it may
+//! be anything, but for what a sync has acknowledged and no operation has changed since.
 
 use super::apply::Expected;
 use super::compare::{Compared, compare, inode_differences};
@@ -22,6 +23,8 @@ use std::sync::Arc;
 
 const SECTOR: usize = 512;
 const PAGE: u64 = 4096;
+/// The smallest block.
+const BLOCK: usize = 1024;
 
 /// What a power cut leaves of writes that were not flushed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -185,13 +188,7 @@ impl Tape {
     }
 
     fn file_of(&self, state: usize, file: &Handle) -> Option<InodeId> {
-        let model = &self.states[state];
-        match file {
-            Handle::Slot(slot) => model.slots()[*slot],
-            Handle::Path(path) => {
-                model.paths().into_iter().find(|(there, _)| there == path).map(|(_, id)| id)
-            }
-        }
+        self.states[state].resolve(file)
     }
 
     /// The first state from which on to `state` a file and its names are the same.
@@ -314,8 +311,11 @@ impl Tape {
             if model.get(id).content().is_some() {
                 let entry = &found.entries[path.trim_start_matches('/').as_bytes()];
                 self.check_size(id, entry.size, state).map_err(|why| format!("{path}: {why}"))?;
-                self.check_content(mount, entry.ino, id, state, cut)
-                    .map_err(|why| format!("{path}: {why}"))?;
+                let checked = match self.data {
+                    DataMode::Writeback => self.check_kept(mount, entry.ino, id, cut),
+                    _ => self.check_content(mount, entry.ino, id, state, cut),
+                };
+                checked.map_err(|why| format!("{path}: {why}"))?;
             }
         }
         Ok(())
@@ -335,11 +335,7 @@ impl Tape {
         };
         match file {
             Handle::Slot(slot) => before.slots()[*slot],
-<<<<<<< HEAD
-            Handle::Path(_) => after.resolve(file),
-=======
             Handle::Path(_) => self.file_of(state + 1, file),
->>>>>>> durable
         }
     }
 
@@ -406,6 +402,33 @@ impl Tape {
                     number * PAGE + at as u64,
                     &bytes[at..end],
                     (at..end).map(|at| at_state(contents[0], at)).collect::<Vec<_>>()
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// With `data=writeback`: what of a file was there at the last sync, of all or its own, and is the same in all states since, is there.
+    /// Where the file had nothing then, a block may have come since, with anything in it.
+    fn check_kept(&self, mount: &Mount, ino: u64, id: InodeId, cut: &Cut<'_>) -> Result<(), String> {
+        let (from, to) = (self.content_at(cut.at, Some(id)), cut.to);
+        let contents = self.contents(id, from..=to);
+        let Some(then) = self.states[from].find(id).and_then(|inode| inode.content()) else { return Ok(()) };
+        let kept_bytes = contents.iter().map(|content| content.len()).min().unwrap_or(0);
+        let file = mount.open_ino(ino).map_err(|error| error.to_string())?;
+        let mut bytes = [0; PAGE as usize];
+        for number in then.numbers().take_while(|number| number * PAGE < kept_bytes) {
+            let n = file.read_at(&mut bytes, number * PAGE).map_err(|error| error.to_string())?;
+            let n = n.min((kept_bytes - number * PAGE) as usize);
+            let byte = |content: &super::Sparse, at: usize| content.page(number).map_or(0, |page| page[at]);
+            let had =
+                |at: usize| (at / BLOCK * BLOCK..(at / BLOCK + 1) * BLOCK).any(|at| byte(then, at) != 0);
+            let is_kept = |at: &usize| contents.iter().all(|content| byte(content, *at) == byte(then, *at));
+            let lost = (0..n).filter(is_kept).find(|at| bytes[*at] != byte(then, *at) && had(*at));
+            if let Some(at) = lost {
+                let at_byte = number * PAGE + at as u64;
+                return Err(format!(
+                    "byte {at_byte} of {kept_bytes} was synced in state {from}, and is lost"
                 ));
             }
         }

@@ -74,7 +74,7 @@ fn in_turn(name: &str, seed: u64, turns: usize, count: usize) -> Result<(), Stri
         };
         done.and_then(|()| fsck(&image)).map_err(|why| format!("{name}, seed {seed}, turn {turn}: {why}"))?;
     }
-    judge(&std::fs::read(&image).expect("an image"), &mut run.model, SMALL)
+    judge(&setup, &std::fs::read(&image).expect("an image"), &mut run.model, SMALL)
 }
 
 fn some(

@@ -10,3 +10,4 @@ mod sequences;
 mod shapes;
 mod stress;
 mod support;
+mod tails;

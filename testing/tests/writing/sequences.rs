@@ -26,14 +26,19 @@ fn every(first: usize, n: usize) {
         if !is_wanted(&setup) {
             continue;
         }
-        let is_journaled = at % 7 == 6 && setup.has_journal;
-        let data = if is_journaled { DataMode::Journal } else { DataMode::Ordered };
-        let case = Case { setup, limit: LIMITS[at % 3], data };
+        // Another seed is also another limit and another mode for each.
+        let turn = at + first_seed() as usize;
+        let data = match turn % 7 {
+            5 if setup.has_journal => DataMode::Writeback,
+            6 if setup.has_journal => DataMode::Journal,
+            _ => DataMode::Ordered,
+        };
+        let case = Case { setup, limit: LIMITS[turn % 3], data };
         let count = ops(FEW);
         let run = require(&case, &Plan::Generated { seed: first_seed() + at as u64, count });
         println!(
-            "{}: {count} operations, {} skipped, {} refused",
-            case.setup.spec.name, run.skipped, run.refused
+            "{}, {:?}, {data:?}: {count} operations, {} skipped, {} refused",
+            case.setup.spec.name, case.limit, run.skipped, run.refused
         );
         assert!(run.skipped * 4 < count && run.refused * 5 < count, "too few operations do something");
     }

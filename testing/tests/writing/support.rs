@@ -1,7 +1,8 @@
 //! What the proofs share: attempts that end in words, the judges, and a failure made small.
 
-use rumpcap::DataMode;
 use rumpcap::block::{MemoryDevice, OpenOptions};
+use rumpcap::check::{Event, Severity};
+use rumpcap::{DataMode, Kernel, MountOptions};
 use rumpcap_testing::loop_mount;
 use rumpcap_testing::oracle;
 use rumpcap_testing::tools::{command, output, scratch};
@@ -9,6 +10,7 @@ use rumpcap_testing::writing::{
     Capabilities, Compared, Generator, LibraryTarget, Limit, Model, Op, Run, Setup, compare, first_model,
     shrink,
 };
+use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
@@ -120,13 +122,32 @@ fn drive(
     }
 }
 
-/// e2fsck, the kernel (or debugfs) and the library itself on an unmounted image.
+/// What our own check says of an image in which it finds something.
+pub fn own_check(image: &[u8]) -> Result<(), String> {
+    let kernel = Kernel::builder().memory_limit(512 << 10).boot().expect("booting");
+    let device = Arc::new(MemoryDevice::from_bytes(image));
+    let mount = kernel.mount(device, &MountOptions::default()).map_err(|error| error.to_string())?;
+    let mut found = None;
+    let summary = mount.check(&mut |event| {
+        if let Event::Finding(finding) = event
+            && finding.severity == Severity::Error
+        {
+            found.get_or_insert_with(|| finding.to_string());
+        }
+        ControlFlow::Continue(())
+    });
+    summary.map_err(|error| format!("our check: {error}"))?;
+    found.map_or(Ok(()), |what| Err(format!("our check: {what}")))
+}
+
+/// e2fsck, the kernel (or debugfs), our check and the library itself on an unmounted image.
 pub fn judge(setup: &Setup, image: &[u8], model: &mut Model, limit: Limit) -> Result<(), String> {
     model.apply(&Op::Remount, None);
     let directory = scratch();
     let path = directory.path().join("image");
     std::fs::write(&path, image).expect("an image");
     fsck(&path)?;
+    own_check(image)?;
     if setup.is_known_to_kernel() && loop_mount::available() {
         let kernel = oracle::by_kernel(&path).map_err(|error| format!("the kernel: {error}"))?;
         difference("the kernel", compare(model, &kernel, Compared::Everything))?;

@@ -6,6 +6,7 @@
 //!
 //! Failure: a test that fails, a crate that does not compile, and a run without any test all fail the task.
 
+mod suites;
 mod tally;
 
 use crate::{Result, setup, workspace};
@@ -48,6 +49,7 @@ fn run_all(args: &Args, tally: &mut Tally) -> Result {
     let metadata = workspace::metadata(&["--no-deps"])?;
     let target = &metadata.target_directory;
     std::fs::create_dir_all(target)?;
+    suites::ensure(target);
     let skip_log = SkipLog::new(target)?;
 
     let mut succeeded = run_tests(tests_of_all(), args, &skip_log, tally)?;

@@ -263,7 +263,7 @@ impl HeapFs {
         if is_nameless && !in_use(ino) {
             self.delete_inode(state, ino)?;
         }
-        Ok(Removed { node, is_nameless })
+        Ok(Removed { node, is_nameless, is_left: false })
     }
 }
 
@@ -442,12 +442,13 @@ impl Change for HeapFs {
         state.dir(at.dir)?.entries.remove(at.name);
         self.unlink_inode(&mut state, ino, in_use)
     }
-    fn delete(&self, _: &Reservation<'_>, ino: InodeNo, _: Timestamp) -> Result<()> {
+    fn delete_step(&self, _: &Reservation<'_>, ino: InodeNo, _: Timestamp) -> Result<bool> {
         let mut state = self.state();
         if state.inode(ino)?.nlink > 0 {
             return Err(Error::Busy { what: "names" });
         }
-        self.delete_inode(&mut state, ino)
+        self.delete_inode(&mut state, ino)?;
+        Ok(true)
     }
     fn rename(
         &self,
@@ -478,7 +479,7 @@ impl Change for HeapFs {
         let other = match other {
             Some(other) if how == Rename::Exchange => {
                 state.dir(from.dir)?.entries.insert(from.name.to_vec(), other.0);
-                Some(Removed { node: state.node(other)?, is_nameless: false })
+                Some(Removed { node: state.node(other)?, is_nameless: false, is_left: false })
             }
             Some(other) => Some(self.unlink_inode(&mut state, other, in_use)?),
             None => None,

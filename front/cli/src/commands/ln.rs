@@ -72,8 +72,19 @@ pub fn run(session: &mut Session, args: &LnArgs) -> Run {
             None if is_directory => return Stop::usage("ln: the target's name is none for a link"),
             _ => link.path.clone(),
         };
-        if let Err(e) = make(args, &link, to, &path) {
-            session.fail(&path, &e);
+        match (make(args, &link, to, &path), to) {
+            (Ok(()), _) => {}
+            // These are about what is linked to.
+            (Err(Error::IsADirectory), To::File(existing)) => {
+                session.fail(existing, &"is a directory, which can have no hard link");
+            }
+            (Err(e @ Error::TooManyHardLinks), To::File(existing)) => session.fail(existing, &e),
+            (Err(e @ Error::NotFound), To::File(existing))
+                if link.mount.symlink_metadata(existing).is_err() =>
+            {
+                session.fail(existing, &e);
+            }
+            (Err(e), _) => session.fail(&path, &e),
         }
     }
     Ok(())

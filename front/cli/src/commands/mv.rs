@@ -3,11 +3,12 @@
 use crate::args::WriteArgs;
 use crate::outcome::{Run, Stop};
 use crate::quote::for_message;
-use crate::session::Session;
+use crate::session::{Session, Target};
 use clap::Args;
-use rumpcap::{Metadata, Rename};
+use rumpcap::{Error, Metadata, Rename};
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -61,9 +62,29 @@ pub fn run(session: &mut Session, args: &MvArgs) -> Run {
         session.check_interrupt()?;
         let name = from.path.file_name().filter(|_| is_directory);
         let path = name.map_or_else(|| to.path.clone(), |name| to.path.join(name));
-        if let Err(e) = from.mount.rename(&from.path, path, how) {
-            session.fail(&from.path, &e);
+        if let Err(e) = from.mount.rename(&from.path, &path, how) {
+            session.fail(&from.path, &reason(e, from, &path));
         }
     }
     Ok(())
+}
+
+/// Why it was not moved, where the error is not about the file itself.
+fn reason(error: Error, from: &Target, to: &Path) -> String {
+    let is_dir = |path: &Path| from.mount.symlink_metadata(path).is_ok_and(|m| m.is_dir());
+    let shown = for_message(to.as_os_str().as_bytes());
+    match error {
+        Error::InvalidInput { .. } if is_dir(&from.path) => {
+            format!("cannot be moved to a directory in itself, {shown}")
+        }
+        Error::NotADirectory if is_dir(&from.path) => {
+            format!("is a directory, and cannot take the place of {shown}, which is none")
+        }
+        Error::IsADirectory => format!("cannot take the place of a directory, {shown}"),
+        Error::Exists | Error::NotEmpty => format!("not moved to {shown}: {error}"),
+        Error::NotFound if from.mount.symlink_metadata(&from.path).is_ok() => {
+            format!("not moved to {shown}: {error}")
+        }
+        error => error.to_string(),
+    }
 }

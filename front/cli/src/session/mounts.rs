@@ -143,6 +143,22 @@ impl Session {
         Target { image: self.mounts.mounted.len() - 1, mount, path }
     }
 
+    /// How `target` is named where paths of several sides stand: with its image, within an image with a colon.
+    pub fn address_of(&self, target: &Target) -> PathBuf {
+        let mut address = OsString::new();
+        if self.within().is_none()
+            && let Some(mounted) = self.mounts.mounted.get(target.image)
+        {
+            address.push(&mounted.image);
+            if let Some(number) = mounted.partition {
+                address.push(format!("@{number}"));
+            }
+        }
+        address.push(":");
+        address.push(&target.path);
+        PathBuf::from(address)
+    }
+
     /// The time of a change that is made now.
     pub fn now(&self) -> Timestamp {
         match self.mounts.time {

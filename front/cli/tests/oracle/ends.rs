@@ -67,6 +67,37 @@ fn a_signal_ends_in_order() {
     }
 }
 
+/// The first source is whole, the second is a pipe that has not ended: it is taken away.
+#[test]
+fn an_interrupted_copy_leaves_whole_files_and_says_how_many() {
+    let directory = scratch("interrupted");
+    let image = new_image(&directory, "i.img", &["-t", "ext4"]);
+    fs::write(directory.join("whole"), "whole\n").unwrap();
+    let sources = ["cp", directory.join("whole").to_str().unwrap(), "/dev/stdin"].map(str::to_owned);
+    let mut child = begin(&sources.each_ref().map(String::as_str), &at(&image, "/"));
+    let mut input = child.stdin.take().unwrap();
+    // More than a pipe holds: who wrote it knows that it is read.
+    input.write_all(&[b'x'; MUCH]).unwrap();
+    assert!(Command::new("kill").args(["-s", "INT", &child.id().to_string()]).status().unwrap().success());
+    let out = child.wait_with_output().unwrap();
+    drop(input);
+    assert_eq!(out.status.code(), Some(130));
+    let said = said(&out);
+    assert!(
+        said.starts_with("rumpcap: cp: interrupted: 1 file done, ") && said.lines().count() == 1,
+        "{said}"
+    );
+    check(&image);
+    let found = stdout([OsStr::new("find"), &at(&image, "/"), "-type".as_ref(), "f".as_ref()]);
+    assert_eq!(crate::fixture::sorted_lines(&found), ["/whole"]);
+    // Undisturbed, all of the pipe is copied.
+    let mut child = begin(&["cp", "/dev/stdin"], &at(&image, "/piped"));
+    child.stdin.take().unwrap().write_all(&[b'y'; MUCH]).unwrap();
+    assert!(child.wait().unwrap().success());
+    assert!(stdout([OsStr::new("cat"), &at(&image, "/piped")]) == [b'y'; MUCH]);
+    check(&image);
+}
+
 #[test]
 fn what_exits_with_what() {
     let directory = scratch("write-exits");
@@ -105,7 +136,9 @@ fn what_exits_with_what() {
         (&["rmdir", ":/a"], 0),
         (&["--ignore-journal", "touch", ":/b"], 2),
         (&["touch", "no.img:/x"], 1),
-        (&["cp", ":/b", ":/c"], 2),
+        (&["cp", ":/b", ":/c"], 0),
+        (&["cp", ":/b", ":/b"], 1),
+        (&["cp", "-r", ":/d", ":/d"], 1),
     ] {
         let out = run(args);
         assert_eq!(out.status.code(), Some(code), "{args:?}: {}", said(&out));

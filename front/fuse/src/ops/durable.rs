@@ -4,6 +4,7 @@ use crate::errno::{Answer, errno};
 use crate::reply::Reply;
 use crate::request::Request;
 use crate::server::Server;
+use crate::wire::flags::FSYNC_FDATASYNC;
 use crate::wire::received::FsyncIn;
 use crate::wire::sent::StatfsOut;
 
@@ -11,13 +12,15 @@ use crate::wire::sent::StatfsOut;
 const NAME_BYTES_MAX: u32 = 255;
 
 impl Server {
-    /// `FSYNC`.
+    /// `FSYNC`, `FSYNCDIR`.
     pub(crate) fn fsync(&self, mut request: Request<'_>) -> Answer<()> {
-        let _: FsyncIn = request.take()?;
-        self.mount.kept(self.inode(request.header.nodeid)).and_then(|file| file.sync()).map_err(errno)
+        let args: FsyncIn = request.take()?;
+        let file = self.mount.kept(self.inode(request.header.nodeid)).map_err(errno)?;
+        let is_data_enough = args.fsync_flags & FSYNC_FDATASYNC != 0;
+        if is_data_enough { file.sync_data() } else { file.sync() }.map_err(errno)
     }
 
-    /// `FSYNCDIR`, `SYNCFS`: everything.
+    /// `SYNCFS`: everything.
     pub(crate) fn sync(&self) -> Answer<()> {
         self.mount.sync().map_err(errno)
     }

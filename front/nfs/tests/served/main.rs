@@ -1,10 +1,4 @@
 //! A served image, looked at through clients that others wrote: `nfs3_client`, libnfs's tools, the kernel's where it has one. What they
 //! left behind is judged by e2fsck and the kernel's own ext4.
 
-
-
-
-
 mod support;
-
-

@@ -89,7 +89,8 @@ impl Served {
         let device = rumpcap_host_options(write, &place.image);
         let kernel = Kernel::builder().memory_limit(LIMIT_BYTES).boot().unwrap();
         let access = if write { Access::Write } else { Access::Read };
-        let mount = kernel.mount(Arc::new(device), &MountOptions { access, ..MountOptions::default() }).unwrap();
+        let mount =
+            kernel.mount(Arc::new(device), &MountOptions { access, ..MountOptions::default() }).unwrap();
         let server = Server::bind(mount, address, &place.key(), options).unwrap();
         let stop = Arc::new(AtomicBool::new(false));
         let (asked, address) = (stop.clone(), server.address());

@@ -27,7 +27,11 @@ pub(super) fn write(h: &mut Handle<'_>, inode: &mut Inode, offset: u64, data: &[
     }
     h.touch(inode);
     let size = end.max(inode.size_bytes());
-    change(h, inode, size, offset as usize..end as usize, |at| data.get(at).copied().unwrap_or(0))?;
+    // What others left behind the end is not content.
+    let from = offset.min(inode.size_bytes()) as usize;
+    let gap = (offset as usize).saturating_sub(from);
+    let byte = |at: usize| at.checked_sub(gap).and_then(|at| data.get(at)).copied().unwrap_or(0);
+    change(h, inode, size, from..end as usize, byte)?;
     Ok(true)
 }
 

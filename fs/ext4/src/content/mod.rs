@@ -72,7 +72,7 @@ impl Handle<'_> {
     /// Content changes now: its times.
     fn touch(&self, inode: &mut Inode) {
         inode.set_mtime(self.now);
-        inode.set_ctime(self.now);
+        inode.set_ctime(&self.fs.sb, self.now);
     }
 }
 

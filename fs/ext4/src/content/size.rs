@@ -147,7 +147,7 @@ pub(crate) fn allocate(
         let blocks = range.start >> log..range.end.div_ceil(1 << log);
         let stop = allocate_some(h, &mut inode, blocks.clone())?;
         let size = range.end.min(stop << log);
-        inode.set_ctime(h.now);
+        inode.set_ctime(&h.fs.sb, h.now);
         if how == Allocate::Extend && size > inode.size_bytes() {
             h.store_size(&mut inode, size)?;
             inode.set_mtime(h.now);

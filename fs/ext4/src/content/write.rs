@@ -64,7 +64,7 @@ fn write_mapped(
         h.store_size(inode, stop)?;
     }
     // New blocks change the map, which may be outside of the inode.
-    if mapped.is_new || inode.raw.as_bytes() != before.as_bytes() {
+    if mapped.is_new() || inode.raw.as_bytes() != before.as_bytes() {
         h.fs.note_changed(inode.ino, SyncFile::Content);
     }
     h.touch(inode);

@@ -155,7 +155,7 @@ impl Handle<'_> {
         inode.set_flags(inherited_flags(dir, new.kind), 0);
         inode.set_atime(self.now);
         inode.set_mtime(self.now);
-        inode.set_ctime(self.now);
+        inode.set_ctime(&self.fs.sb, self.now);
         inode.set_crtime(self.now);
         let at = offset_of!(crate::layout::RawInode, project);
         if self.fs.sb.features.has_project()

@@ -21,35 +21,15 @@ const SMALL_512: u32 = 64;
 /// Words of a block map that point to blocks themselves.
 const DIRECT: usize = 12;
 
-/// What is left to be done for an inode without names.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Delete {
-    Nothing,
-    InSteps,
-}
-
-/// See `Change::delete`.
-pub(crate) fn delete(fs: &Ext4, r: &Reservation<'_>, ino: InodeNo, now: Timestamp) -> Result<()> {
-    loop {
-        let is_done = fs.change(r, now, |h| {
-            let mut inode = h.inode_even_nameless(ino)?;
-            if inode.raw.links.get() > 0 {
-                return Err(Error::Busy { what: "a file that has names" });
-            }
-            h.delete_step(&mut inode)
-        })?;
-        if is_done {
-            return Ok(());
+/// See `Change::delete_step`.
+pub(crate) fn delete_step(fs: &Ext4, r: &Reservation<'_>, ino: InodeNo, now: Timestamp) -> Result<bool> {
+    fs.change(r, now, |h| {
+        let mut inode = h.inode_even_nameless(ino)?;
+        if inode.raw.links.get() > 0 {
+            return Err(Error::Busy { what: "a file that has names" });
         }
-    }
-}
-
-/// Does what is left to be done, behind an operation that is done: an error is not its own, and leaves an orphan, which the next mount
-/// deletes.
-pub(super) fn go_on(fs: &Ext4, r: &Reservation<'_>, ino: InodeNo, then: Delete, now: Timestamp) {
-    if then == Delete::InSteps {
-        let _ = delete(fs, r, ino, now);
-    }
+        h.delete_step(&mut inode)
+    })
 }
 
 /// Whether it is worth trying to delete an inode together with its name: what it has mostly fits into one operation.
@@ -69,13 +49,13 @@ fn has_depth(inode: &Inode) -> bool {
 }
 
 impl Handle<'_> {
-    /// Deletes an inode that is no orphan, if one operation does; else frees some of what it takes.
-    pub(super) fn delete_small(&mut self, inode: &mut Inode) -> Result<Delete> {
+    /// Deletes an inode that is no orphan, if one operation does; else frees some of what it takes. Gives whether it is deleted.
+    pub(super) fn delete_small(&mut self, inode: &mut Inode) -> Result<bool> {
         if !self.empty_inode(inode)? {
-            return Ok(Delete::InSteps);
+            return Ok(false);
         }
         self.end_inode(inode)?;
-        Ok(Delete::Nothing)
+        Ok(true)
     }
 
     /// Frees some of what an orphan without links takes; true: all, and the inode.

@@ -36,7 +36,7 @@ pub(crate) fn link(
             h.remove_orphan(&mut inode)?;
         }
         inode.raw.links = (links + 1).into();
-        inode.set_ctime(now);
+        inode.set_ctime(&h.fs.sb, now);
         h.put_inode(&inode)?;
         h.add_entry(&mut dir, at.name, ino, inode.kind())?;
         h.put_changed_dir(&mut dir)?;

@@ -20,7 +20,7 @@ mod remove;
 mod rename;
 
 pub(crate) use create::{create, create_nameless};
-pub(crate) use delete::delete;
+pub(crate) use delete::delete_step;
 pub(crate) use link::link;
 pub(crate) use remove::remove;
 pub(crate) use rename::rename;
@@ -47,7 +47,7 @@ impl Handle<'_> {
     /// The content of a directory was changed now; stores it.
     pub(in crate::namespace) fn put_changed_dir(&mut self, dir: &mut Inode) -> Result<()> {
         dir.set_mtime(self.now);
-        dir.set_ctime(self.now);
+        dir.set_ctime(&self.fs.sb, self.now);
         self.put_inode(dir)
     }
 }

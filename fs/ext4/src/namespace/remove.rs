@@ -3,7 +3,7 @@
 //! Who calls it: `mod`; `rename` for what is replaced. Whom it calls: `dir_change`, `delete`, `orphan`.
 #![deny(clippy::indexing_slicing)]
 
-use super::delete::{self, Delete};
+use super::delete;
 use super::parents;
 use crate::Ext4;
 use crate::inode_edit::Inode;
@@ -12,14 +12,6 @@ use crate::transaction::Handle;
 use rumpcap_host::{Error, Result};
 use rumpcap_vfs::{EntryName, FileKind, InUse, InodeNo, Remove, Removed, Timestamp};
 use rumpcap_vm::Reservation;
-
-/// What became of an inode that lost a name.
-#[derive(Clone, Copy)]
-pub(super) struct Lost {
-    pub removed: Removed,
-    /// What is left to be done.
-    pub then: Delete,
-}
 
 /// See `Change::remove`.
 pub(crate) fn remove(
@@ -30,7 +22,7 @@ pub(crate) fn remove(
     in_use: &InUse<'_>,
     now: Timestamp,
 ) -> Result<Removed> {
-    let lost = fs.change(r, now, |h| {
+    fs.change(r, now, |h| {
         let mut dir = h.dir_to_lose(at.dir)?;
         let ino = h.remove_entry(&mut dir, at.name)?;
         let mut inode = h.inode_to_lose(ino)?;
@@ -46,9 +38,7 @@ pub(crate) fn remove(
         }
         h.put_changed_dir(&mut dir)?;
         h.lose_name(&mut inode, in_use)
-    })?;
-    delete::go_on(fs, r, lost.removed.node.attributes.ino, lost.then, now);
-    Ok(lost.removed)
+    })
 }
 
 impl Handle<'_> {
@@ -67,29 +57,23 @@ impl Handle<'_> {
 
     /// Takes a name of `inode`, whose entry is gone; a directory, which is empty, has no other. What has none left is deleted here if it
     /// is small, and an orphan until it is deleted if it is large, or in use. Stores it.
-    pub(super) fn lose_name(&mut self, inode: &mut Inode, in_use: &InUse<'_>) -> Result<Lost> {
+    pub(super) fn lose_name(&mut self, inode: &mut Inode, in_use: &InUse<'_>) -> Result<Removed> {
         let links = if inode.kind() == FileKind::Directory { 0 } else { inode.raw.links.get() - 1 };
         inode.raw.links = links.into();
-        inode.set_ctime(self.now);
+        inode.set_ctime(&self.fs.sb, self.now);
+        let mut removed = Removed { node: self.node(inode)?, is_nameless: links == 0, is_left: false };
         if links > 0 {
             self.put_inode(inode)?;
-            let removed = Removed { node: self.node(inode)?, is_nameless: false };
-            return Ok(Lost { removed, then: Delete::Nothing });
+            return Ok(removed);
         }
-        let removed = Removed { node: self.node(inode)?, is_nameless: true };
-        let mut then = Delete::Nothing;
         if !in_use(inode.ino) {
-            then = if delete::is_small(&self.fs.sb, inode) {
-                self.delete_small(inode)?
-            } else {
-                Delete::InSteps
-            };
-            if then == Delete::Nothing {
-                return Ok(Lost { removed, then });
+            if delete::is_small(&self.fs.sb, inode) && self.delete_small(inode)? {
+                return Ok(removed);
             }
+            removed.is_left = true;
         }
         self.add_orphan(inode)?;
         self.put_inode(inode)?;
-        Ok(Lost { removed, then })
+        Ok(removed)
     }
 }

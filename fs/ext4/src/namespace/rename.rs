@@ -5,9 +5,7 @@
 //! RN-1. What is checked is checked before anything changes; what fails later takes all back (TX-1).
 #![deny(clippy::indexing_slicing)]
 
-use super::delete::{self, Delete};
 use super::parents;
-use super::remove::Lost;
 use crate::inode_edit::Inode;
 use crate::transaction::Handle;
 use crate::{Ext4, dir};
@@ -29,7 +27,7 @@ pub(crate) fn rename(
     in_use: &InUse<'_>,
     now: Timestamp,
 ) -> Result<Renamed> {
-    let (renamed, then) = fs.change(r, now, |h| {
+    fs.change(r, now, |h| {
         let mut dirs = Dirs::open(h, from.dir, to.dir)?;
         let moved = find(h, dirs.source(), from.name)?.ok_or(Error::NotFound)?;
         let there = find(h, dirs.target(), to.name)?;
@@ -41,11 +39,7 @@ pub(crate) fn rename(
             (Rename::Exchange, Some(ino)) => exchange(h, &mut dirs, (from.name, moved), (to.name, ino)),
             (_, there) => replace(h, &mut dirs, (from.name, moved), (to.name, there), how, in_use),
         }
-    })?;
-    if let Some(other) = &renamed.other {
-        delete::go_on(fs, r, other.node.attributes.ino, then, now);
-    }
-    Ok(renamed)
+    })
 }
 
 /// The two directories, or the one that is both (NS-2).
@@ -84,9 +78,9 @@ impl Dirs {
         Ok([h.node(self.source())?, h.node(self.target())?])
     }
 
-    fn unchanged(&mut self, h: &Handle<'_>, moved: InodeNo) -> Result<(Renamed, Delete)> {
+    fn unchanged(&mut self, h: &Handle<'_>, moved: InodeNo) -> Result<Renamed> {
         let moved = h.node(&h.inode(moved)?)?;
-        Ok((Renamed { moved, other: None, dirs: self.nodes(h)? }, Delete::Nothing))
+        Ok(Renamed { moved, other: None, dirs: self.nodes(h)? })
     }
 }
 
@@ -115,7 +109,7 @@ fn replace(
     (to, there): (&[u8], Option<InodeNo>),
     how: Rename,
     in_use: &InUse<'_>,
-) -> Result<(Renamed, Delete)> {
+) -> Result<Renamed> {
     let mut moved = h.inode_to_lose(moved)?;
     let mut other = there.map(|ino| h.inode_to_lose(ino)).transpose()?;
     check_replace(h, dirs, &moved, other.as_ref())?;
@@ -140,14 +134,10 @@ fn replace(
         parents::take_link(dirs.source());
         parents::add_link(&sb, dirs.target());
     }
-    moved.set_ctime(h.now);
+    moved.set_ctime(&h.fs.sb, h.now);
     h.put_inode(&moved)?;
-    let lost = other.as_mut().map(|other| h.lose_name(other, in_use)).transpose()?;
-    let (other, then) = match lost {
-        Some(Lost { removed, then }) => (Some(removed), then),
-        None => (None, Delete::Nothing),
-    };
-    Ok((Renamed { moved: h.node(&moved)?, other, dirs: dirs.put(h)? }, then))
+    let other = other.as_mut().map(|other| h.lose_name(other, in_use)).transpose()?;
+    Ok(Renamed { moved: h.node(&moved)?, other, dirs: dirs.put(h)? })
 }
 
 fn check_replace(h: &mut Handle<'_>, dirs: &mut Dirs, moved: &Inode, other: Option<&Inode>) -> Result<()> {
@@ -172,7 +162,7 @@ fn exchange(
     dirs: &mut Dirs,
     (from, moved): (&[u8], InodeNo),
     (to, other): (&[u8], InodeNo),
-) -> Result<(Renamed, Delete)> {
+) -> Result<Renamed> {
     let (mut moved, mut other) = (h.inode_to_lose(moved)?, h.inode_to_lose(other)?);
     if dirs.target().is_fixed() {
         return Err(Error::NotPermitted);
@@ -196,12 +186,11 @@ fn exchange(
         exchange_parents(h, dirs, &mut moved, &mut other)?;
     }
     for inode in [&mut moved, &mut other] {
-        inode.set_ctime(h.now);
+        inode.set_ctime(&h.fs.sb, h.now);
         h.put_inode(inode)?;
     }
-    let removed = Removed { node: h.node(&other)?, is_nameless: false };
-    let renamed = Renamed { moved: h.node(&moved)?, other: Some(removed), dirs: dirs.put(h)? };
-    Ok((renamed, Delete::Nothing))
+    let removed = Removed { node: h.node(&other)?, is_nameless: false, is_left: false };
+    Ok(Renamed { moved: h.node(&moved)?, other: Some(removed), dirs: dirs.put(h)? })
 }
 
 /// `..` and links of two inodes that are exchanged between two directories.

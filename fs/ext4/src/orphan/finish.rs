@@ -56,7 +56,10 @@ fn finish(fs: &Ext4, r: &Reservation<'_>, orphan: Orphan, now: Timestamp) -> Res
     let end = fs.change(r, now, |h| h.end_of(ino))?;
     let ino = InodeNo(u64::from(ino));
     match end {
-        End::Delete => namespace::delete(fs, r, ino, now),
+        End::Delete => {
+            while !namespace::delete_step(fs, r, ino, now)? {}
+            Ok(())
+        }
         End::Cut => {
             while !content::cut_on(fs, r, ino, now)?.is_done {}
             Ok(())

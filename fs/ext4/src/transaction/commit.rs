@@ -8,7 +8,7 @@
 use super::error::Damage;
 use super::{KEPT_FOR_COMMIT, MAX_HELD, Transaction, Writer};
 use crate::Ext4;
-use crate::journal::write::LoggedBlock;
+use crate::journal::write::{Background, LoggedBlock, Usage};
 use crate::layout::{RawSuperBlock, SUPER_BLOCK_BYTES, SUPER_BLOCK_OFFSET};
 use crate::super_block::seal_super_block;
 use arrayvec::ArrayVec;
@@ -34,6 +34,33 @@ impl Ext4 {
         }
         let due = writer.journal.as_ref().map_or(Ok(()), |journal| journal.record_if_due(now));
         tx.or_stop(due)
+    }
+
+    /// Whether the log wants to be brought home in the background. Not where nothing is done for its age: what is done beside the changes
+    /// makes the log another one each time.
+    pub(crate) fn wants_checkpoint(&self) -> bool {
+        let writer = self.writer.as_ref().filter(|writer| writer.interval_ns != u64::MAX);
+        writer.and_then(|writer| writer.journal.as_ref()).is_some_and(|journal| journal.wants_background())
+    }
+
+    /// Does a portion of that; gives whether there is more.
+    ///
+    /// # Errors
+    /// The error that stops writing.
+    pub(crate) fn checkpoint_some(&self, now: Timestamp) -> Result<bool> {
+        let Some(journal) = self.writer()?.journal.as_ref().filter(|_| self.wants_checkpoint()) else {
+            return Ok(false);
+        };
+        let done = journal.background(now);
+        if let Err(error) = done {
+            self.stop_writing(error);
+        }
+        done.map(|done| done == Background::More)
+    }
+
+    /// How full the log is, and what was done about it; `None` without one.
+    pub(crate) fn log_usage(&self) -> Option<Usage> {
+        Some(self.writer.as_ref()?.journal.as_ref()?.usage())
     }
 
     /// Makes everything durable.

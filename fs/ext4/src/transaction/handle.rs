@@ -169,10 +169,15 @@ impl Transaction {
             Some(operation) if operation == self.operation => return Ok(()),
             Some(_) => {}
         }
+        // The units that it counts as changed are taken back too, whatever it changes.
+        let units = page.held_units();
+        if changed.is_empty() && !self.undo.save(at, &[], units) {
+            return Err(self.full());
+        }
         for range in changed {
             let from = within_page(at).saturating_add(range.start);
             let bytes = page.get(from..from.saturating_add(range.len())).unwrap_or_default();
-            if !self.undo.save(at.saturating_add(range.start as u64), bytes) {
+            if !self.undo.save(at.saturating_add(range.start as u64), bytes, units) {
                 return Err(self.full());
             }
         }

@@ -290,9 +290,10 @@ impl Ext4 {
         tx.freed.take_back();
         tx.revoked.len = tx.revoked.sealed;
         tx.state = tx.before;
-        while let Some((at, old)) = tx.undo.pop() {
+        while let Some((at, units, old)) = tx.undo.pop() {
             // A held page is in memory, so this cannot fail.
             let page = self.device.page(r, at, 0)?;
+            page.restore_held_units(units);
             let mut page = page.modify();
             let start = crate::block::within_page(at);
             if let Some(bytes) = page.get_mut(start..start.saturating_add(old.len())) {

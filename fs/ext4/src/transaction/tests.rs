@@ -162,6 +162,38 @@ fn a_full_transaction_is_committed_and_a_mount_that_ends_badly_is_recovered() {
     }
 }
 
+/// A block that an operation had changed, in a page that was held before, and that was taken back with it, was written with the transaction all
+/// the same: as it had been, over content that it was used for meanwhile.
+#[test]
+fn what_was_taken_back_is_not_written() {
+    for kind in KINDS {
+        let Some(world) = World::make(kind) else { return };
+        let (vm, fs) = mount(&world.path());
+        if fs.sb.block_size as usize == rumpcap_vm::PAGE_SIZE {
+            continue;
+        }
+        let r = vm.reserve(MAX_PINS);
+        // Two blocks of one page that nobody uses.
+        let metadata = fs.sb.blocks_count / 4 * 4 - 4;
+        let (content, at) = (metadata + 1, (metadata + 1) << fs.sb.block_log);
+        fs.change(&r, NOW, |h| h.create_block(metadata, |bytes| bytes.fill(1))).unwrap();
+        let refused = fs.change(&r, NOW, |h| {
+            h.create_block(content, |bytes| bytes.fill(2))?;
+            Err::<(), _>(Error::Exists)
+        });
+        assert_eq!(refused, Err(Error::Exists));
+        let stored = vec![3; fs.sb.block_size as usize];
+        fs.device.device().write_at(at, &mut [std::io::IoSlice::new(&stored)]).unwrap();
+        fs.unmount(&r, NOW).unwrap();
+        let mut found = vec![0; stored.len()];
+        fs.device.device().read_at(at, &mut [std::io::IoSliceMut::new(&mut found)]).unwrap();
+        assert!(found == stored, "{kind:?}: content was overwritten");
+        drop(r);
+        drop(fs);
+        world.check();
+    }
+}
+
 /// The smallest journal that mke2fs makes takes fewer blocks than a large memory would hold pages of four blocks each.
 #[test]
 fn a_small_journal_bounds_the_transaction() {
@@ -177,4 +209,33 @@ fn a_small_journal_bounds_the_transaction() {
     drop(r);
     drop(fs);
     world.check();
+}
+
+/// When the background has its turn behind every change, who commits never finds log or map full.
+#[test]
+fn a_log_that_goes_home_in_the_background_does_not_become_full() {
+    let Some(world) = World::make(&["-t", "ext4", "-b", "1024", "-J", "size=1"]) else { return };
+    for has_background in [true, false] {
+        let (vm, fs) = mount(&world.path());
+        let blocks = fs.sb.blocks_count;
+        let r = vm.reserve(MAX_PINS);
+        for block in (blocks - 6000..blocks).rev().step_by(2) {
+            // Some that are changed again and again, so that newer copies lie behind the mark.
+            for block in [block, blocks - 1 - block % 7 * 2] {
+                fs.change(&r, NOW, |h| h.create_block(block, |bytes| bytes.fill(block as u8))).unwrap();
+            }
+            while has_background && fs.background(NOW).unwrap() {}
+        }
+        let usage = fs.log_usage().unwrap();
+        let (waited_for, others) = (usage.checkpoints, usage.background_checkpoints);
+        assert!(if has_background { waited_for == 0 && others > 3 } else { waited_for > 1 && others == 0 });
+        for block in (blocks - 6000..blocks).rev().step_by(2) {
+            let page = fs.block_page(&r, block, 0).unwrap();
+            assert!(fs.block_part(&page, block).iter().all(|byte| *byte == block as u8));
+        }
+        fs.unmount(&r, NOW).unwrap();
+        drop(r);
+        drop(fs);
+        world.check();
+    }
 }

@@ -35,7 +35,7 @@ const REFERENCE_COUNT: Range<usize> =
 impl Handle<'_> {
     /// Stores the inode, with its attributes if they were changed.
     pub(super) fn store_inside(&mut self, inode: &mut Inode, inside: Option<Draft>) -> Result<()> {
-        inode.set_ctime(self.now);
+        inode.set_ctime(&self.fs.sb, self.now);
         let Some(mut draft) = inside.filter(|draft| draft.is_changed()) else { return self.put_inode(inode) };
         draft.seal(0, None);
         self.edit_inode_area(inode, |bytes| {

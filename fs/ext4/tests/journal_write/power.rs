@@ -280,7 +280,7 @@ fn a_power_cut_anywhere_leaves_a_prefix() {
 fn a_power_cut_in_recovery() {
     for setup in [&V3, &PLAIN] {
         let image = setup.image();
-        let tape = record(setup, &image, Sizes::ROOMY, 2, 25);
+        let tape = record(setup, &image, Sizes::ROOMY, 4, 40);
         let mut random = Random::new(5);
         let crashed = {
             let mut last = Vec::new();

@@ -135,6 +135,9 @@ impl Scenario {
         if self.random.one_in(8) {
             self.device.record(self.now)?;
         }
+        if self.random.one_in(2) {
+            self.device.background(self.now)?;
+        }
         let step = self.random.below(14);
         self.wrote_data = matches!(step, 2 | 12);
         match step {

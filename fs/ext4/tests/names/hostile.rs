@@ -30,7 +30,9 @@ fn create(mounted: &Mounted, dir: InodeNo, name: &[u8]) -> Result<InodeNo> {
 
 fn remove(mounted: &Mounted, dir: InodeNo, name: &[u8]) -> Result<()> {
     let at = EntryName { dir, name };
-    mounted.fs.remove(&mounted.r(), at, Remove::File, &|_| false, NOW).map(|_| ())
+    let removed = mounted.fs.remove(&mounted.r(), at, Remove::File, &|_| false, NOW);
+    mounted.finish(&removed);
+    removed.map(|_| ())
 }
 
 #[test]

@@ -18,7 +18,9 @@ fn link(mounted: &Mounted, ino: InodeNo, dir: InodeNo, name: &[u8]) -> Result<No
 
 fn remove(mounted: &Mounted, dir: InodeNo, name: &[u8], what: Remove) -> Result<()> {
     let at = EntryName { dir, name };
-    mounted.fs.remove(&mounted.r(), at, what, &|_| false, NOW).map(|_| ())
+    let removed = mounted.fs.remove(&mounted.r(), at, what, &|_| false, NOW);
+    mounted.finish(&removed);
+    removed.map(|_| ())
 }
 
 fn long_name(number: usize) -> Vec<u8> {

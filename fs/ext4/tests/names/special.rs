@@ -25,13 +25,17 @@ fn link(mounted: &Mounted, ino: InodeNo, dir: InodeNo, name: &str) -> Result<()>
 
 fn remove(mounted: &Mounted, dir: InodeNo, name: &str, what: Remove) -> Result<()> {
     let at = EntryName { dir, name: name.as_bytes() };
-    mounted.fs.remove(&mounted.r(), at, what, &|_| false, NOW).map(|_| ())
+    let removed = mounted.fs.remove(&mounted.r(), at, what, &|_| false, NOW);
+    mounted.finish(&removed);
+    removed.map(|_| ())
 }
 
 fn rename(mounted: &Mounted, from: (InodeNo, &str), to: (InodeNo, &str), how: Rename) -> Result<()> {
     let from = EntryName { dir: from.0, name: from.1.as_bytes() };
     let to = EntryName { dir: to.0, name: to.1.as_bytes() };
-    mounted.fs.rename(&mounted.r(), from, to, how, &|_| false, NOW).map(|_| ())
+    let renamed = mounted.fs.rename(&mounted.r(), from, to, how, &|_| false, NOW);
+    mounted.finish(renamed.iter().flat_map(|renamed| &renamed.other));
+    renamed.map(|_| ())
 }
 
 fn node(mounted: &Mounted, ino: InodeNo) -> Node {

@@ -312,6 +312,8 @@ impl Walk {
         let r = self.mounted.r();
         let removed =
             self.mounted.fs.remove(&r, self.at(dir, name), what, &|ino| self.in_use.contains(&ino.0), NOW);
+        drop(r);
+        self.mounted.finish(&removed);
         removed.map(|removed| removed.is_nameless)
     }
 
@@ -325,6 +327,7 @@ impl Walk {
             let in_use = |ino: InodeNo| self.in_use.contains(&ino.0);
             self.mounted.fs.rename(&self.mounted.r(), from_at, to_at, how, &in_use, NOW)
         };
+        self.mounted.finish(renamed.iter().flat_map(|renamed| &renamed.other));
         let there = self.model.find(new, &to);
         let want = match (self.model.find(old, &from), how, there) {
             (None, ..) => Err(Error::NotFound),
@@ -387,7 +390,9 @@ impl Walk {
     pub fn remove_all(&mut self, top: &[u8]) {
         self.empty(0);
         let at = EntryName { dir: InodeNo(2), name: top };
-        self.mounted.fs.remove(&self.mounted.r(), at, Remove::Directory, &|_| false, NOW).unwrap();
+        let removed = self.mounted.fs.remove(&self.mounted.r(), at, Remove::Directory, &|_| false, NOW);
+        self.mounted.finish(&removed);
+        removed.unwrap();
     }
 }
 

@@ -5,7 +5,7 @@ use rumpcap_ext4::{Ext4, MAX_PINS, Options};
 use rumpcap_host::Result;
 use rumpcap_host::file::OpenOptions;
 use rumpcap_testing::skip::skip;
-use rumpcap_vfs::{Access, Change, FileSystem, StatFs, Timestamp};
+use rumpcap_vfs::{Access, Change, FileSystem, Removed, StatFs, Timestamp};
 use rumpcap_vm::{BootOptions, Reservation, Vm};
 use std::path::PathBuf;
 use std::process::{Command, Output};
@@ -97,6 +97,13 @@ impl Mounted {
 
     pub fn stat_fs(&self) -> StatFs {
         self.fs.stat_fs(&self.r()).unwrap()
+    }
+
+    /// Deletes what lost its last name and did not go with it, as `vfs` does.
+    pub fn finish<'r>(&self, removed: impl IntoIterator<Item = &'r Removed>) {
+        for left in removed.into_iter().filter(|removed| removed.is_left) {
+            self.fs.delete(&self.r(), left.node.attributes.ino, NOW).unwrap();
+        }
     }
 
     pub fn unmount(self) {

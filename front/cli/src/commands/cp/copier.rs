@@ -14,6 +14,7 @@ use super::attributes::Attribute;
 use super::source::{Attributes, Failure, Identity, Name, Of, Place, Source};
 use crate::content::buffer;
 use crate::image_tree::{Freed, ImageTree, Inherits, Refusal, Wanted, ends_all};
+use crate::interrupt::Input;
 use crate::outcome::{Run, plain};
 use crate::progress::Progress;
 use crate::quote::for_message;
@@ -22,6 +23,8 @@ use crate::target_dir::Existing;
 use rumpcap::{FileKind, Owner, Timestamp};
 use std::collections::HashMap;
 use std::ffi::OsStr;
+use std::fs::File;
+use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -295,6 +298,41 @@ impl Copier {
         Ok(made.ino)
     }
 
+    /// Copies what comes out of a pipe of the host, as a regular file of now.
+    pub fn stream(
+        &mut self,
+        session: &mut Session,
+        from: File,
+        attributes: &Attributes,
+        to: To<'_>,
+        path: &Path,
+    ) -> Result<(), Failure> {
+        self.progress.name(path);
+        let file = self.tree.file(to.dir, to.name, &self.owner_of(attributes))?;
+        let mut from = Input::new(from, session.interrupt().cloned());
+        let mut at = 0;
+        let copied = loop {
+            let got = match from.read(&mut self.buffer) {
+                Ok(0) => break Ok(()),
+                Ok(got) => got,
+                // A signal, or the host's word.
+                Err(e) => {
+                    break Err(session.check_interrupt().map_or_else(Failure::Stop, |()| Failure::Read(e)));
+                }
+            };
+            if let Err(e) = write_all(&file, &self.buffer[..got], at) {
+                break Err(Failure::Image(Refusal::Image(e)));
+            }
+            at += got as u64;
+            self.progress.bytes(got as u64);
+        };
+        if copied.is_err() {
+            // CO-1.
+            let _ = self.tree.mount.remove_file_at(to.dir, OsStr::from_bytes(to.name));
+        }
+        copied
+    }
+
     /// Copies the content, hole by hole.
     fn content<S: Source>(
         &mut self,
@@ -315,9 +353,9 @@ impl Copier {
                 if got == 0 {
                     return Err(Failure::Said("became shorter while it was read"));
                 }
-                let done = to.write_at(&self.buffer[..got], at).map_err(Refusal::Image)?;
-                at += done as u64;
-                self.progress.bytes(done as u64);
+                write_all(to, &self.buffer[..got], at).map_err(Refusal::Image)?;
+                at += got as u64;
+                self.progress.bytes(got as u64);
             }
         }
         if at < len_bytes {
@@ -387,6 +425,14 @@ impl Copier {
         }
         Ok(())
     }
+}
+
+fn write_all(to: &rumpcap::File, mut bytes: &[u8], mut at: u64) -> rumpcap::Result<()> {
+    while !bytes.is_empty() {
+        let done = to.write_at(bytes, at)?;
+        (bytes, at) = (&bytes[done..], at + done as u64);
+    }
+    Ok(())
 }
 
 fn as_path(bytes: &[u8]) -> &Path {

@@ -8,7 +8,6 @@ use super::destination::source_name;
 use super::source::{Failure, Host, Image, Name};
 use crate::estimate::Tree;
 use crate::host_tree;
-use crate::image_tree::Inherits;
 use crate::outcome::{Run, Stop};
 use crate::progress::Place;
 use crate::quote::for_message;
@@ -99,6 +98,9 @@ impl Into {
             FileKind::Regular => Host::named_file(path).and_then(|(file, attributes)| {
                 self.copier.regular(session, &mut source, &file, &attributes, to, path).map(drop)
             }),
+            // As cp(1): `cp <(program) disk.img:/file`.
+            FileKind::Fifo if links == Links::Follow => Host::named_file(path)
+                .and_then(|(file, attributes)| self.copier.stream(session, file, &attributes, to, path)),
             _ => self.special(session, &mut source, path, links, to),
         };
         self.copier.done(session, path, copied)
@@ -124,26 +126,33 @@ impl Into {
     }
 
     fn image_source(&mut self, session: &mut Session, from: &Target, links: Links) -> Run {
-        let Some(metadata) = session.metadata(from, links) else { return Ok(()) };
+        let shown = session.address_of(from);
+        let metadata = match links {
+            Links::Keep => from.mount.symlink_metadata(&from.path),
+            Links::Follow => from.mount.metadata(&from.path),
+        };
+        let metadata = match metadata {
+            Ok(metadata) => metadata,
+            Err(e) => return self.copier.done(session, &shown, Err(Failure::Source(e))),
+        };
         let kind = metadata.file_type().kind();
         let Some(placed) = self.place(session, &from.path, kind, links)? else { return Ok(()) };
         let mut source = Image::of(from);
         let attributes = source.attributes(&metadata);
         if kind == FileKind::Directory {
             if let Some(itself) = self.leads_into_itself(from, &placed)? {
-                session.fail(&from.path, &itself);
+                session.fail(&shown, &itself);
                 return Ok(());
             }
             let to = (placed.dir, placed.name.as_deref());
-            return self.copier.tree(session, &mut source, (metadata.ino(), attributes), to, &from.path);
+            return self.copier.tree(session, &mut source, (metadata.ino(), attributes), to, &shown);
         }
         let name = placed.name.unwrap_or_default();
-        let inherits: Inherits = self.copier.inherits(placed.dir);
-        let to = To { dir: placed.dir, name: &name, inherits };
+        let to = To { dir: placed.dir, name: &name, inherits: self.copier.inherits(placed.dir) };
         let its_name = Name { name: Box::default(), ino: metadata.ino() };
         let found = Found { directory: &0, name: &its_name, attributes };
-        let copied = self.copier.other(session, &mut source, &found, to, &from.path);
-        self.copier.done(session, &from.path, copied)
+        let copied = self.copier.other(session, &mut source, &found, to, &shown);
+        self.copier.done(session, &shown, copied)
     }
 
     /// Where a source goes; `None`, with the reason said, where it cannot.

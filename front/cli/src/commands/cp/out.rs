@@ -21,6 +21,7 @@ use crate::traverse::{Order, Visit, traverse};
 use rumpcap::{File, FileKind, Metadata};
 use rustix::fd::{AsFd, BorrowedFd};
 use rustix::fs::{AtFlags, FileType};
+use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -37,7 +38,7 @@ struct Copy {
 pub fn run(session: &mut Session, args: &CpArgs) -> Run {
     let recursive = args.recursive || args.archive;
     let to = Path::new(&args.target);
-    let targets = session.targets(&args.sources)?;
+    let targets = session.targets(&args.sources).map_err(|stop| with_hint(session, args, stop))?;
     session.watch_signals()?;
     let mut copy = Copy {
         existing: if args.no_clobber { Existing::Keep } else { Existing::Replace },
@@ -54,6 +55,17 @@ pub fn run(session: &mut Session, args: &CpArgs) -> Run {
         copy.progress.say_interrupted(session, "cp");
     }
     end
+}
+
+/// Who copies into an image, and forgets the colon or the image, is told that a source is no image.
+fn with_hint(session: &Session, args: &CpArgs, stop: Stop) -> Stop {
+    let names_an_image = |text: &OsString| session.is_in_image(text);
+    match stop {
+        Stop::Fatal(message) if !args.sources.iter().any(names_an_image) => Stop::Fatal(format!(
+            "{message}\ncp: to copy into an image, name one that is there, with a colon behind it: IMAGE:PATH"
+        )),
+        stop => stop,
+    }
 }
 
 /// Where a source goes, and how far it has come.

@@ -14,7 +14,8 @@ const KIND: (&str, &str) = ("-t ext4 -b 1024 -O bigalloc -C 4096 -N 256", "24M")
 
 /// Units of 512 bytes of the clusters with a block of `pattern`.
 fn space_512(pattern: u64) -> u64 {
-    let clusters = (0..BLOCKS / RATIO).filter(|cluster| (pattern >> (cluster * RATIO)) & ((1 << RATIO) - 1) != 0);
+    let clusters =
+        (0..BLOCKS / RATIO).filter(|cluster| (pattern >> (cluster * RATIO)) & ((1 << RATIO) - 1) != 0);
     clusters.count() as u64 * RATIO * BLOCK / 512
 }
 

@@ -7,6 +7,7 @@ mod model;
 mod random;
 mod shapes;
 mod spread;
+mod versions;
 
 use crate::Ext4;
 use crate::alloc::tests::{Image, Mounted, NOW};

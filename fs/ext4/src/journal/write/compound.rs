@@ -158,7 +158,7 @@ impl<M: Memory> Writer<M> {
     }
 
     /// Writes the descriptor that is open, if there is one, to its place.
-    fn write_descriptor(&mut self, map: &LogMap<M>) -> Result<()> {
+    pub(super) fn write_descriptor(&mut self, map: &LogMap<M>) -> Result<()> {
         let Some((place, descriptor)) = self.descriptor.take() else { return Ok(()) };
         let codec = self.codec;
         descriptor.finish(&codec, self.block());

@@ -5,15 +5,16 @@
 use super::super::format::{MAGIC_BYTES, Tid};
 use super::super::mount_state::MountState;
 use super::super::{Geometry, JournalMap, RecoveryMark, check_device};
+use super::background::Background;
 use super::compound::LoggedBlock;
 use super::log_map::{LogMap, Logged};
 use super::writer::{Form, Tail, Writer};
 use core::ops::DerefMut;
 use core::sync::atomic::Ordering::SeqCst;
 use rumpcap_block::{BlockDevice, ReadCursor};
-use rumpcap_host::sync::atomic::AtomicU64;
+use rumpcap_host::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
 use rumpcap_host::sync::{Mutex, RwLock};
-use rumpcap_host::{Error, Result};
+use rumpcap_host::{Error, Result, thread};
 use rumpcap_vfs::Timestamp;
 use std::io::{IoSlice, IoSliceMut};
 use std::sync::Arc;
@@ -34,7 +35,14 @@ pub struct JournaledDevice<M: Memory> {
     writer: Mutex<Writer<M>>,
     /// Drawn by who wants its data durable: see [`JournaledDevice::make_durable`].
     tickets: AtomicU64,
+    /// Who waits to commit.
+    waiting: AtomicU32,
+    /// See [`JournaledDevice::wants_background`].
+    is_half_full: AtomicBool,
 }
+
+/// Times that the processor is offered to those who wait to commit, before a portion in the background.
+const MOST_YIELDS: u32 = 1000;
 
 /// How full the journal is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,8 +53,10 @@ pub struct Usage {
     pub map_entries: usize,
     /// Room for such.
     pub map_capacity: usize,
-    /// Checkpoints since the journal was opened.
+    /// Checkpoints since the journal was opened that somebody waited for.
     pub checkpoints: u64,
+    /// Those that were made in the background.
+    pub background_checkpoints: u64,
 }
 
 impl<M: Memory> JournaledDevice<M> {
@@ -71,7 +81,8 @@ impl<M: Memory> JournaledDevice<M> {
         let (writer, map) = Writer::open(Arc::clone(&base), runs, geometry, form, memory, mark)?;
         let block_size = u64::from(geometry.block_size_bytes);
         let (map, writer) = (RwLock::new(map), Mutex::new(writer));
-        Ok(JournaledDevice { base, block_size, map, writer, tickets: AtomicU64::new(0) })
+        let (tickets, waiting, is_half_full) = Default::default();
+        Ok(JournaledDevice { base, block_size, map, writer, tickets, waiting, is_half_full })
     }
 
     /// Commits: `blocks`, each once, have new content, and the blocks `revoked`, none of them among the first, are
@@ -87,7 +98,38 @@ impl<M: Memory> JournaledDevice<M> {
         revoked: &[u64],
         now: Timestamp,
     ) -> Result<Tid> {
-        self.writer.lock().commit(&self.map, blocks, revoked, now)
+        let mut writer = self.writer.try_lock().unwrap_or_else(|| {
+            self.waiting.fetch_add(1, SeqCst);
+            let writer = self.writer.lock();
+            self.waiting.fetch_sub(1, SeqCst);
+            writer
+        });
+        let committed = writer.commit(&self.map, blocks, revoked, now);
+        self.is_half_full.store(writer.is_half_full(&self.map.read()), SeqCst);
+        committed
+    }
+
+    /// Whether log or map were half full behind the last commit: [`JournaledDevice::background`] has something to do.
+    pub fn wants_background(&self) -> bool {
+        self.is_half_full.load(SeqCst)
+    }
+
+    /// Does a portion of a checkpoint, if the log is half full or one is under way: for a thread that nobody waits for. Lets those who
+    /// commit go first.
+    ///
+    /// # Errors
+    /// The error that aborted the journal.
+    pub fn background(&self, now: Timestamp) -> Result<Background> {
+        for _ in 0..MOST_YIELDS {
+            if self.waiting.load(SeqCst) == 0 {
+                break;
+            }
+            thread::yield_now();
+        }
+        let mut writer = self.writer.lock();
+        let done = writer.background(&self.map, now)?;
+        self.is_half_full.store(done == Background::More, SeqCst);
+        Ok(done)
     }
 
     /// The most blocks that one commit may have.
@@ -208,6 +250,7 @@ impl<M: Memory> JournaledDevice<M> {
             map_entries: map.len(),
             map_capacity: map.capacity(),
             checkpoints: writer.checkpoints,
+            background_checkpoints: writer.background_checkpoints,
         }
     }
 }

@@ -7,7 +7,7 @@
 //! In front of it stand the pieces of the journal's inode.
 //!
 //! An entry is *logged*, or *revoked*: the running compound freed the block, and its record is yet to be written
-//! (LW-5). `insert` makes logged, `revoke` makes revoked, `forget_revoked` and `clear` remove. A revoked block is not
+//! (LW-5). `insert` makes logged, `revoke` makes revoked, `forget_revoked`, `forget` and `clear` remove. A revoked block is not
 //! found.
 
 use super::super::Run;
@@ -220,20 +220,30 @@ impl<M: Memory> LogMap<M> {
 
     /// Removes the revoked entries: their records are in the log.
     pub(super) fn forget_revoked(&mut self) {
-        if self.revoked == 0 {
-            return;
+        if self.revoked > 0 {
+            self.retain(|entry| !entry.is_revoked());
         }
+    }
+
+    /// Removes the logged entries whose place `is_gone`: their blocks are home.
+    pub(super) fn forget(&mut self, is_gone: impl Fn(LogBlock) -> bool) {
+        self.retain(|entry| entry.logged().is_none_or(|logged| !is_gone(logged.place)));
+    }
+
+    fn retain(&mut self, is_kept: impl Fn(&Entry) -> bool) {
         let len = self.len;
+        let mut revoked: usize = 0;
         let table = self.table_mut();
         let mut kept: usize = 0;
         for at in 0..len {
-            let Some(entry) = table.get(at).copied().filter(|entry| !entry.is_revoked()) else { continue };
+            let Some(entry) = table.get(at).copied().filter(&is_kept) else { continue };
             if let Some(slot) = table.get_mut(kept) {
                 *slot = entry;
             }
             kept = kept.saturating_add(1);
+            revoked = revoked.saturating_add(usize::from(entry.is_revoked()));
         }
-        (self.len, self.revoked) = (kept, 0);
+        (self.len, self.revoked) = (kept, revoked);
     }
 
     /// Removes all entries: every block is home.
@@ -254,6 +264,7 @@ mod tests {
         Insert(u64, u32, bool),
         Revoke(u64),
         Forget,
+        ForgetBefore(u32),
         Clear,
     }
 
@@ -262,6 +273,7 @@ mod tests {
             8 => (0u64..60, any::<u32>(), any::<bool>()).prop_map(|(b, p, e)| Step::Insert(b, p, e)),
             4 => (0u64..60).prop_map(Step::Revoke),
             1 => Just(Step::Forget),
+            1 => any::<u32>().prop_map(Step::ForgetBefore),
             1 => Just(Step::Clear),
         ]
     }
@@ -293,6 +305,10 @@ mod tests {
                     Step::Forget => {
                         map.forget_revoked();
                         revoked.clear();
+                    }
+                    Step::ForgetBefore(place) => {
+                        map.forget(|at| at.0 < place);
+                        logged.retain(|_, entry: &mut Logged| entry.place.0 >= place);
                     }
                     Step::Clear => {
                         map.clear();

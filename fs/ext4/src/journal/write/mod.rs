@@ -4,7 +4,7 @@
 //! known here; content comes as slices and leaves as slices.
 //!
 //! By file: `device` the device that reads see, and the calls of the owner · `writer` state, super block, flushes,
-//! errors · `compound` appends to the log and closes what was appended · `checkpoint` brings blocks home ·
+//! errors · `compound` appends to the log and closes what was appended · `checkpoint` brings blocks home, `background` some at a time ·
 //! `placement` where the next block of the log goes · `log_map` which block is where · `encode` the blocks of the log.
 //!
 //! # Few flushes, and never a torn transaction
@@ -32,8 +32,8 @@
 //! loses the compound that is open, as it would with a kernel that commits every five seconds.
 //!
 //! # Invariants
-//! - LW-1 Between the checkpoint that empties it and the next, no block of the ring is written twice, but for the place
-//!   of the commit block. So what the map says can be read as long as it says so, and a commit that failed leaves
+//! - LW-1 Between the checkpoint that makes it free and the next, no block of the ring is written twice, but for the place
+//!   of the commit block: a checkpoint in the background makes a part of it free again, and only what is free is written. So what the map says can be read as long as it says so, and a commit that failed leaves
 //!   what was readable before.
 //! - LW-2 A commit block is written after a flush that followed all of its transaction. Its place is zeros until
 //!   then, so that a commit block of which only the first sector arrived is whole.
@@ -63,7 +63,7 @@
 //!
 //! # Locks
 //! `writer` (a mutex) is held for a whole commit or checkpoint, across I/O; `map` (many readers) inside it, alone
-//! only for moments without I/O. A read that finds blocks in the log keeps `map` shared until it is done, so that a
+//! only for moments without I/O. The background gives `writer` back between portions, and waits while a commit wants it. A read that finds blocks in the log keeps `map` shared until it is done, so that a
 //! checkpoint does not give these blocks away under it. A reader never waits for a commit's I/O.
 //!
 //! # Failure
@@ -78,6 +78,7 @@
 //! Linux does when it mounts; the area of the third is left alone. External journals and super blocks of version
 //! 1 are refused.
 
+mod background;
 mod checkpoint;
 mod compound;
 mod device;
@@ -86,6 +87,7 @@ mod log_map;
 mod placement;
 mod writer;
 
+pub use background::Background;
 pub use compound::LoggedBlock;
 pub use device::{JournaledDevice, Memory, Usage};
 pub use writer::{BlockNumbers, Checksums, Form};

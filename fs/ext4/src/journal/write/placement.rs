@@ -100,10 +100,24 @@ impl Placement {
         u32::try_from(whole.saturating_mul(tags).saturating_add(rest)).unwrap_or(u32::MAX)
     }
 
-    /// The tail moves to the head; what lies behind is free after [`Placement::reclaim`].
-    pub(super) fn retire(&mut self) {
-        self.retired = self.retired.saturating_add(self.live);
-        self.live = 0;
+    /// Whether half of the ring is live.
+    pub(super) fn is_half_full(&self) -> bool {
+        self.live > self.len / 2
+    }
+
+    /// Blocks from the tail to `block`.
+    pub(super) fn distance(&self, block: LogBlock) -> u32 {
+        let (len, at) = (u64::from(self.len), u64::from(block.0.saturating_sub(self.first)));
+        let tail = u64::from(self.head).saturating_add(len).saturating_sub(u64::from(self.live));
+        let ahead = at.saturating_add(len).saturating_add(len).saturating_sub(tail);
+        u32::try_from(ahead.checked_rem(len).unwrap_or(0)).unwrap_or(u32::MAX)
+    }
+
+    /// The tail moves by so many live blocks, which are free after [`Placement::reclaim`].
+    pub(super) fn retire(&mut self, blocks: u32) {
+        let blocks = blocks.min(self.live);
+        self.retired = self.retired.saturating_add(blocks);
+        self.live = self.live.saturating_sub(blocks);
     }
 
     /// The tail is durable.
@@ -138,12 +152,18 @@ mod tests {
         let mut placement = Placement::new(&(5..15), 3);
         let taken: Vec<u32> = (0..9).map(|_| placement.take().0).collect();
         assert_eq!((taken, placement.free()), ((5..14).collect(), 0));
-        placement.retire();
+        placement.retire(9);
         assert_eq!((placement.free(), placement.live(), placement.has_retired()), (0, 0, true));
         placement.reclaim();
         let places = [placement.place(), placement.place()];
         let place = |descriptor: Option<u32>, copy| Place { descriptor: descriptor.map(LogBlock), copy };
         assert_eq!(places, [place(Some(14), LogBlock(5)), place(None, LogBlock(6))]);
         assert_eq!((placement.free(), placement.live()), (6, 3));
+        // The three that are live: 14, 5 and 6.
+        assert_eq!([14, 5, 6, 7].map(|block| placement.distance(LogBlock(block))), [0, 1, 2, 3]);
+        placement.retire(2);
+        assert_eq!((placement.free(), placement.live(), placement.distance(LogBlock(6))), (6, 1, 0));
+        placement.reclaim();
+        assert_eq!(placement.free(), 8);
     }
 }

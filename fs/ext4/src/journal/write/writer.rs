@@ -7,6 +7,7 @@
 use super::super::format::{ChecksumVersion, Features, Header, SuperBlock, Tid};
 use super::super::log::{Log, LogBlock};
 use super::super::{Geometry, JournalMap, RecoveryMark, Run, checksum};
+use super::background::Homeward;
 use super::device::Memory;
 use super::encode::{Codec, Descriptor};
 use super::log_map::LogMap;
@@ -66,6 +67,8 @@ impl Form {
 pub(super) enum Tail {
     /// The log begins at the head.
     AtHead,
+    /// It begins at this block, with this transaction.
+    At(LogBlock, Tid),
     /// The log is empty, and the file system is going to be unmounted.
     Empty,
 }
@@ -92,6 +95,9 @@ pub(super) struct Writer<M> {
     /// Byte of the device of the journal's super block.
     super_block_at: u64,
     pub(super) checkpoints: u64,
+    /// One that is under way in the background, and those that were done.
+    pub(super) homeward: Option<Homeward>,
+    pub(super) background_checkpoints: u64,
     /// Who had such a ticket when the last flush of theirs began is served: see `JournaledDevice::make_durable`.
     pub(super) served: u64,
     /// The age at which a compound is recorded.
@@ -145,6 +151,8 @@ impl<M: Memory> Writer<M> {
             super_block,
             super_block_at: at.saturating_mul(u64::from(geometry.block_size_bytes)),
             checkpoints: 0,
+            homeward: None,
+            background_checkpoints: 0,
             served: 0,
             interval_ns: INTERVAL_NS,
         };
@@ -164,12 +172,13 @@ impl<M: Memory> Writer<M> {
     /// Puts the begin of the log and the id of the running transaction into the super block, and writes it. Its fields
     /// are all in one sector.
     pub(super) fn write_super_block(&mut self, tail: Tail) -> Result<()> {
-        let start = match tail {
-            Tail::AtHead => self.placement.head().0,
-            Tail::Empty => 0,
+        let (start, first) = match tail {
+            Tail::AtHead => (self.placement.head().0, self.running),
+            Tail::At(block, first) => (block.0, first),
+            Tail::Empty => (0, self.running),
         };
         self.super_block.start = start.into();
-        self.super_block.sequence = self.running.0.into();
+        self.super_block.sequence = first.0.into();
         self.store_super_block()
     }
 

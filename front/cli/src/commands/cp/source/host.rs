@@ -47,6 +47,10 @@ impl Host {
     pub fn named_file(path: &Path) -> Result<(File, Attributes), Failure> {
         let file = File::from(host_tree::open_named(path).map_err(Failure::Host)?);
         let stat = rustix::fs::fstat(&file).map_err(Failure::Host)?;
+        if kind_of(&stat) == FileKind::Fifo {
+            // It is opened so that opening does not wait; reading may.
+            rustix::fs::fcntl_setfl(&file, OFlags::empty()).map_err(Failure::Host)?;
+        }
         Ok((file, attributes(&stat)))
     }
 }
