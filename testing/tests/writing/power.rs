@@ -356,8 +356,32 @@ fn features() {
 #[test]
 fn clusters() {
     for (setup, data) in [("w-bigalloc", DataMode::Ordered), ("w-bigalloc-1k", DataMode::Journal)] {
-        let interval = Duration::MAX;
-        cut_everywhere(&Scene { setup, limit: SMALL, data, ops: 150, interval, sample: 4 }, 1);
+        cut_everywhere(&Scene { setup, limit: SMALL, data, ops: 150, interval: Duration::MAX, sample: 4 }, 1);
+    }
+}
+
+/// Operations, where every configuration is cut: in CI fewer, as there are many.
+const OPS_OF_EVERY: usize = 120;
+
+/// Every configuration, in each of the modes that it has; in CI in one of them.
+#[test]
+fn every_configuration() {
+    if !build::tools_exist() {
+        return skip::skip("e2fsprogs is not installed");
+    }
+    let writable = setups().into_iter().filter(|setup| !setup.read_only);
+    for (at, setup) in writable.enumerate().filter(|(_, setup)| is_wanted(setup)) {
+        let modes = [DataMode::Ordered, DataMode::Journal, DataMode::Writeback];
+        let modes = if setup.has_journal { &modes[..] } else { &modes[..1] };
+        let cut = |data, ops| {
+            let interval = if at % 2 == 0 { Duration::MAX } else { Duration::ZERO };
+            let scene = Scene { setup: setup.spec.name, limit: SMALL, data, ops, interval, sample: 20 };
+            cut_everywhere_from(at as u64, &scene, 1);
+        };
+        match is_thorough() {
+            true => modes.iter().for_each(|data| cut(*data, OPS_OF_EVERY)),
+            false => cut(modes[at % modes.len()], OPS_OF_EVERY / 2),
+        }
     }
 }
 
