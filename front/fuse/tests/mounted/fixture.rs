@@ -81,11 +81,20 @@ impl Drop for Fuse {
 }
 
 fn options(access: Access) -> Options {
-    let mut options = Options::default();
+    // So that other users' rights can be compared too.
+    let mut options = Options { allow_other: true, ..Options::default() };
     if access == Access::Read {
         options.flags |= rumpcap_fuse::MountFlags::RDONLY;
     }
     options
+}
+
+/// Equal line by line.
+pub fn assert_same(ours: &str, theirs: &str, what: &str) {
+    for (ours, theirs) in ours.lines().zip(theirs.lines()) {
+        assert_eq!(ours, theirs, "{what}");
+    }
+    assert_eq!(ours.lines().count(), theirs.lines().count(), "{what}");
 }
 
 /// All that GNU tools see of a tree, line by line: names, types, modes, owners, sizes, links, attributes; and its contents' digests.
