@@ -102,7 +102,7 @@ pub fn seen(root: &Path, what: &str) -> String {
     let script = format!(
         "cd \"$1\" && find . -path ./lost+found -prune -o -printf '{what} %y %m %n %U %G %l\\n' | sort; \
          find . -type f ! -path './lost+found*' -printf '%P %s\\n' -exec sha256sum {{}} + | sort; \
-         getfattr -R -h -d -m - . 2>/dev/null"
+         find . -path ./lost+found -prune -o -print0 | sort -z | xargs -0 getfattr -h -d -m - 2>/dev/null"
     );
     let seen = run(command("sh").args(["-c", &script, "sh"]).arg(root));
     String::from_utf8_lossy(&seen).into_owned()

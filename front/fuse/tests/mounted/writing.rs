@@ -245,7 +245,7 @@ fn programs(log: &mut Log<'_>) {
         "echo x > private; chmod 600 private; setpriv --reuid=9 --clear-groups cat private; echo $?",
         "mkdir -m 1777 sticky; echo x > sticky/f; setpriv --reuid=9 --clear-groups rm -f sticky/f; echo $?",
         "seq 1 100000 > sorted; sort -R sorted | sort -n -o again -; cmp sorted again; echo $?",
-        "tar -cf - d | tar -xf - --one-top-level=untarred; diff -r d untarred/d; echo $?",
+        "tar --sort=name -cf - d | tar -xf - --one-top-level=untarred; diff -r d untarred/d; echo $?",
         "mkdir many; i=0; while [ $i -lt 500 ]; do echo $i > many/$i; i=$((i+1)); done; cat many/* | sort -n | tail -1; ls many | wc -l",
         "rm -r many/*5*; ls many | wc -l; mv many fewer; ls -d many fewer",
         "flock locked -c 'flock -n locked -c true; echo $?'",
