@@ -296,7 +296,8 @@ fn calls_and_programs_do_what_they_do_on_the_kernels_ext4() {
         assert_eq!(fuse.kernel.memory_report().stuck, 0);
         fuse.end();
         check(&ours);
-        let what = "%p %s";
+        // Directories grow by the hash of names, which each image seeds for itself; lengths of files come with their digests.
+        let what = "%p";
         let (ours, theirs) = (LoopMount::new(&ours, "ro").unwrap(), LoopMount::new(&theirs, "ro").unwrap());
         assert_same(&seen(ours.path(), what), &seen(theirs.path(), what), options[1]);
     }
