@@ -48,7 +48,7 @@ impl Buffer {
     }
 
     /// Where a request is received.
-    pub(crate) fn to_receive(&mut self) -> &mut [u8] {
+    pub(crate) fn room(&mut self) -> &mut [u8] {
         &mut self.pages[REQUEST_AT..]
     }
 
@@ -71,9 +71,9 @@ mod tests {
     fn data_of_writes_and_of_large_replies_begin_with_a_page() {
         let most = 128 << 10;
         let mut buffer = Buffer::new(most).unwrap();
-        let start = buffer.to_receive().as_ptr().addr();
+        let start = buffer.room().as_ptr().addr();
         assert_eq!((start + 80) % PAGE_BYTES, 0, "BU-1");
-        assert!(buffer.to_receive().len() >= 80 + most);
+        assert!(buffer.room().len() >= 80 + most);
         let filled = buffer.received(48, true);
         assert_eq!(filled.request.as_ptr().addr(), start);
         assert_eq!((filled.reply.as_ptr().addr() + REPLY_HEADER_BYTES) % PAGE_BYTES, 0, "BU-2");

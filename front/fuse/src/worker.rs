@@ -46,7 +46,7 @@ pub(crate) fn work(device: &Arc<OwnedFd>, server: &Weak<Server>, buffer: &mut Bu
 /// The device's.
 pub(crate) fn receive(device: &Arc<OwnedFd>, buffer: &mut Buffer) -> Answer<usize> {
     loop {
-        match rustix::io::read(device, buffer.to_receive()) {
+        match rustix::io::read(device, buffer.room()) {
             // The request was taken back, or a signal came.
             Err(Errno::NOENT | Errno::INTR | Errno::AGAIN) => {}
             result => return result,
@@ -56,7 +56,7 @@ pub(crate) fn receive(device: &Arc<OwnedFd>, buffer: &mut Buffer) -> Answer<usiz
 
 /// Answers one request; when there is no server any more, that there is none.
 fn answer(device: &OwnedFd, server: Option<&Server>, buffer: &mut Buffer, len: usize) -> Answer<()> {
-    let opcode = InHeader::ref_from_prefix(&buffer.to_receive()[..len]).map_err(|_| Errno::PROTO)?.0.opcode;
+    let opcode = InHeader::ref_from_prefix(&buffer.room()[..len]).map_err(|_| Errno::PROTO)?.0.opcode;
     let filled = buffer.received(len, has_large_reply(opcode));
     let request = Request::parse(filled.request).ok_or(Errno::PROTO)?;
     if has_no_reply(opcode) {

@@ -112,11 +112,13 @@ impl Server {
         if what == FallocateFlags::PUNCH_HOLE && keeps {
             file.punch_hole(range).map_err(errno)
         } else if what == FallocateFlags::ZERO_RANGE {
+            // First, so that nothing has happened where there is no such space.
             let len = file.metadata().map_err(errno)?.len();
-            if range.start < len {
-                file.zero_range(range.start..range.end.min(len)).map_err(errno)?;
+            file.allocate(range.clone(), how).map_err(errno)?;
+            if range.start >= len {
+                return Ok(());
             }
-            file.allocate(range, how).map_err(errno)
+            file.zero_range(range.start..range.end.min(len)).map_err(errno)
         } else if what.is_empty() {
             file.allocate(range, how).map_err(errno)
         } else {

@@ -81,11 +81,20 @@ impl Drop for Fuse {
 }
 
 fn options(access: Access) -> Options {
-    let mut options = Options::default();
+    // So that other users' rights can be compared too.
+    let mut options = Options { allow_other: true, ..Options::default() };
     if access == Access::Read {
         options.flags |= rumpcap_fuse::MountFlags::RDONLY;
     }
     options
+}
+
+/// Equal line by line.
+pub fn assert_same(ours: &str, theirs: &str, what: &str) {
+    for (ours, theirs) in ours.lines().zip(theirs.lines()) {
+        assert_eq!(ours, theirs, "{what}");
+    }
+    assert_eq!(ours.lines().count(), theirs.lines().count(), "{what}");
 }
 
 /// All that GNU tools see of a tree, line by line: names, types, modes, owners, sizes, links, attributes; and its contents' digests.
@@ -93,7 +102,7 @@ pub fn seen(root: &Path, what: &str) -> String {
     let script = format!(
         "cd \"$1\" && find . -path ./lost+found -prune -o -printf '{what} %y %m %n %U %G %l\\n' | sort; \
          find . -type f ! -path './lost+found*' -printf '%P %s\\n' -exec sha256sum {{}} + | sort; \
-         getfattr -R -h -d -m - . 2>/dev/null"
+         find . -path ./lost+found -prune -o -print0 | sort -z | xargs -0 getfattr -h -d -m - 2>/dev/null"
     );
     let seen = run(command("sh").args(["-c", &script, "sh"]).arg(root));
     String::from_utf8_lossy(&seen).into_owned()

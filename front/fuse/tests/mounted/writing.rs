@@ -1,6 +1,6 @@
 //! The same calls on a mount by FUSE and on the kernel's, and the same outcomes.
 
-use crate::fixture::{Fuse, check, image, is_possible, seen};
+use crate::fixture::{Fuse, assert_same, check, image, is_possible, seen};
 use rumpcap::Access;
 use rumpcap_testing::loop_mount::LoopMount;
 use rumpcap_testing::tools::{command, output};
@@ -131,6 +131,8 @@ fn content(log: &mut Log<'_>) {
     log.does("allocate behind", fallocate(keep, 5_000_000, 100_000));
     log.does("unknown", fallocate(FallocateFlags::UNSHARE_RANGE, 0, 4096));
     log.say("len", file.metadata().map(|m| m.size()));
+    // Of a file with a block map Linux does not see data that it has not placed yet.
+    file.sync_all().unwrap();
     for offset in [0, 9_999, 12_288, 3_100_000, 4_199_999, 4_200_000] {
         log.does("data", rustix::fs::seek(&file, SeekFrom::Data(offset)));
         log.does("hole", rustix::fs::seek(&file, SeekFrom::Hole(offset)));
@@ -245,7 +247,7 @@ fn programs(log: &mut Log<'_>) {
         "echo x > private; chmod 600 private; setpriv --reuid=9 --clear-groups cat private; echo $?",
         "mkdir -m 1777 sticky; echo x > sticky/f; setpriv --reuid=9 --clear-groups rm -f sticky/f; echo $?",
         "seq 1 100000 > sorted; sort -R sorted | sort -n -o again -; cmp sorted again; echo $?",
-        "tar -cf - d | tar -xf - --one-top-level=untarred; diff -r d untarred/d; echo $?",
+        "tar --sort=name -cf - d | tar -xf - --one-top-level=untarred; diff -r d untarred/d; echo $?",
         "mkdir many; i=0; while [ $i -lt 500 ]; do echo $i > many/$i; i=$((i+1)); done; cat many/* | sort -n | tail -1; ls many | wc -l",
         "rm -r many/*5*; ls many | wc -l; mv many fewer; ls -d many fewer",
         "flock locked -c 'flock -n locked -c true; echo $?'",
@@ -296,9 +298,10 @@ fn calls_and_programs_do_what_they_do_on_the_kernels_ext4() {
         assert_eq!(fuse.kernel.memory_report().stuck, 0);
         fuse.end();
         check(&ours);
-        let what = "%p %s";
+        // Directories grow by the hash of names, which each image seeds for itself; lengths of files come with their digests.
+        let what = "%p";
         let (ours, theirs) = (LoopMount::new(&ours, "ro").unwrap(), LoopMount::new(&theirs, "ro").unwrap());
-        assert_eq!(seen(ours.path(), what), seen(theirs.path(), what), "{options:?}");
+        assert_same(&seen(ours.path(), what), &seen(theirs.path(), what), options[1]);
     }
 }
 
