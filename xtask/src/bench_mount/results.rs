@@ -44,6 +44,12 @@ pub(super) fn write(
          time. After what writes, e2fsck found nothing.\n",
         REQUEST_BYTES >> 10
     )?;
+    let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    let minutes = load.split(' ').nth(2).unwrap_or("unknown");
+    writeln!(
+        text,
+        "The load average of the machine was {minutes} in the quarter of an hour before this was written.\n"
+    )?;
     if !outcomes.is_empty() {
         let subtitle = format!("{date}, revision {revision}");
         std::fs::write(out.join("mount.svg"), plot::bars(outcomes, &subtitle))?;
