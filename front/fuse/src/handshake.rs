@@ -15,7 +15,8 @@ use rustix::fd::OwnedFd;
 use rustix::io::Errno;
 use std::sync::Arc;
 
-/// What is used wherever Linux has it.
+/// What is used wherever Linux has it. Not `READDIRPLUS_AUTO`: of a large directory Linux then asks with attributes for the first piece
+/// only, and for each file of the others once, since programs list all of it before they look at any.
 const WANTED: u64 = init::ASYNC_READ
     | init::ATOMIC_O_TRUNC
     | init::EXPORT_SUPPORT
@@ -23,7 +24,6 @@ const WANTED: u64 = init::ASYNC_READ
     | init::DONT_MASK
     | init::HAS_IOCTL_DIR
     | init::DO_READDIRPLUS
-    | init::READDIRPLUS_AUTO
     | init::ASYNC_DIO
     | init::PARALLEL_DIROPS
     | init::POSIX_ACL

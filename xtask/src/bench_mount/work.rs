@@ -34,7 +34,7 @@ impl Place {
             run(command("dd", &["iflag=nocache", "count=0", "status=none"])
                 .arg(format!("if={}", image.display())))?;
         } else {
-            run(command("cat", &[]).arg(&image).stdout(Stdio::null()))?;
+            read(&image).map_err(|e| format!("{}: {e}", image.display()))?;
         }
         let mut mounted = Mounted::new(self, subject, &image, case.writes())?;
         let began = Instant::now();
@@ -48,7 +48,7 @@ impl Place {
         mounted.end(is_ended);
         match work {
             Err(why) if !is_ended => return Err(why),
-            _ if case.writes() => run(command("e2fsck", &["-fn"]).arg(&image).stdout(Stdio::null()))?,
+            _ if case.writes() => run(command("e2fsck", &["-fn"]).arg(&image))?,
             _ => {}
         }
         Ok(Outcome { seconds, is_ended, error: None })
@@ -128,7 +128,13 @@ fn create(directory: &Path) -> std::io::Result<()> {
     Ok(())
 }
 
+/// Reads all of a file, so that it is in the host's page cache.
+fn read(path: &Path) -> std::io::Result<u64> {
+    std::io::copy(&mut File::open(path)?, &mut std::io::sink())
+}
+
 fn run(command: &mut Command) -> Result<(), String> {
-    let status = command.stdin(Stdio::null()).status().map_err(|e| format!("{command:?}: {e}"))?;
-    if status.success() { Ok(()) } else { Err(format!("{command:?}: {status}")) }
+    let output = command.stdin(Stdio::null()).output().map_err(|e| format!("{command:?}: {e}"))?;
+    let said = String::from_utf8_lossy(&output.stdout);
+    if output.status.success() { Ok(()) } else { Err(format!("{command:?}: {}: {said}", output.status)) }
 }
