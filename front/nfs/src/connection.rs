@@ -75,6 +75,8 @@ pub struct Connection {
     threads: AtomicUsize,
     readers: AtomicUsize,
     is_closed: AtomicBool,
+    /// A record has begun to come in.
+    is_receiving: AtomicBool,
     born: Instant,
     /// Milliseconds after `born` at which the last call was done.
     used_ms: AtomicU64,
@@ -107,6 +109,7 @@ impl Connection {
             threads: AtomicUsize::new(0),
             readers: AtomicUsize::new(0),
             is_closed: AtomicBool::new(false),
+            is_receiving: AtomicBool::new(false),
             born: Instant::now(),
             used_ms: AtomicU64::new(0),
         })
@@ -128,9 +131,10 @@ impl Connection {
         self.threads.load(SeqCst) == 0
     }
 
-    /// Since when nothing is worked on; `None` while something is.
+    /// Since when nothing is worked on and nothing comes in; `None` while something does.
     pub fn idle_since(&self) -> Option<Instant> {
-        let is_idle = self.readers.load(SeqCst) >= self.threads.load(SeqCst);
+        let is_idle =
+            !self.is_receiving.load(SeqCst) && self.readers.load(SeqCst) >= self.threads.load(SeqCst);
         is_idle.then(|| self.born + Duration::from_millis(self.used_ms.load(SeqCst)))
     }
 
@@ -177,6 +181,12 @@ impl Connection {
     /// Reads the next record.
     fn read(&self, buffers: &mut Buffers, options: &Options) -> io::Result<Record> {
         let _turn = self.reading.lock().unwrap_or_else(PoisonError::into_inner);
+        let record = self.read_fragments(buffers, options);
+        self.is_receiving.store(false, SeqCst);
+        record
+    }
+
+    fn read_fragments(&self, buffers: &mut Buffers, options: &Options) -> io::Result<Record> {
         let mut deadline = None;
         let most = Buffers::record_bytes_max(options);
         buffers.record.clear();
@@ -213,7 +223,10 @@ impl Connection {
                 Ok(0) => return Ok(false),
                 Ok(n) => {
                     filled += n;
-                    deadline.get_or_insert_with(|| Instant::now() + timeout);
+                    if deadline.is_none() {
+                        *deadline = Some(Instant::now() + timeout);
+                        self.is_receiving.store(true, SeqCst);
+                    }
                 }
                 Err(e) if is_for_now(&e) => {}
                 Err(e) => return Err(e),

@@ -25,8 +25,8 @@ use std::time::Duration;
 /// After which the server looks whether it is to end.
 const TICK: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
 
-/// Ticks for which a new connection waits for the end of the idle one that it takes the place of.
-const EVICTION_TICKS: u32 = 20;
+/// Looks, 5 ms apart, for which a new connection waits for the end of the idle one that it takes the place of.
+const EVICTION_LOOKS: u32 = 400;
 
 /// Stack of a thread: an operation of the kernel has at most two paths of 4 KiB on it, and does not recurse. The host commits what
 /// is touched.
@@ -185,7 +185,7 @@ fn evict(connections: &mut Vec<Arc<Connection>>) -> bool {
     let Some((_, oldest)) = idle.min_by_key(|(since, _)| *since) else { return false };
     let oldest = oldest.clone();
     oldest.close();
-    for _ in 0..EVICTION_TICKS {
+    for _ in 0..EVICTION_LOOKS {
         if oldest.is_over() {
             break;
         }

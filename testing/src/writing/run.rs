@@ -77,11 +77,19 @@ impl Run {
         Ok(())
     }
 
-    /// An operation that works in steps has run out of space: what it has done of the length is taken back.
+    /// An operation that works in steps has run out of space: what it has done of the length is taken back, and what it has freed of a range
+    /// that was to be zeros is freed altogether.
     fn step_back(&mut self, target: &mut dyn Target, op: &Op) -> Result<(), Failure> {
-        let Op::Allocate { file, .. } = op else { return Ok(()) };
-        let Some(len) = self.model.len_of(file) else { return Ok(()) };
-        self.step(target, &Op::SetLen { file: file.clone(), len })
+        match op {
+            Op::Allocate { file, .. } => {
+                let Some(len) = self.model.len_of(file) else { return Ok(()) };
+                self.step(target, &Op::SetLen { file: file.clone(), len })
+            }
+            Op::ZeroRange { file, range } => {
+                self.step(target, &Op::Punch { file: file.clone(), range: range.clone() })
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Compares all that is there.

@@ -45,6 +45,9 @@ pub(crate) struct Args {
     /// Seconds that one run may take
     #[arg(long, value_name = "SECONDS", default_value_t = 300)]
     patience: u64,
+    /// Where the images are [default: bench in the target directory]; in memory (/dev/shm) the disk has no part in what is measured
+    #[arg(long, value_name = "FOLDER")]
+    images: Option<PathBuf>,
     /// Where to write the results [default: docs/bench]
     #[arg(long, value_name = "FOLDER")]
     out: Option<PathBuf>,
@@ -160,9 +163,10 @@ impl Place {
         if !status.success() {
             return Err(format!("cargo build: {status}").into());
         }
-        let folder = target.join("bench").join("mount");
+        let bench = args.images.clone().unwrap_or_else(|| target.join("bench"));
+        let folder = bench.join("mount");
         std::fs::create_dir_all(folder.join("mounted"))?;
-        let images = Images::in_folder(&target.join("bench").join("images"))?;
+        let images = Images::in_folder(&bench.join("images"))?;
         let bytes = if args.quick { 256 * MIB } else { 1024 * MIB };
         let (command, patience) = (target.join("release/rumpcap"), Duration::from_secs(args.patience));
         Ok(Place { folder: folder.canonicalize()?, command, images, bytes, patience })

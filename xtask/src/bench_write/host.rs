@@ -6,11 +6,14 @@ use std::path::Path;
 use std::process::{Child, Command, ExitStatus};
 use std::time::{Duration, Instant};
 
-/// Time for a program to be ready, or gone, and for the disk to become quiet.
+/// Time for a program to be ready, or gone.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What the host may still have to write when a run begins: little against what any of them writes.
 const QUIET_BYTES: u64 = 16 << 20;
+
+/// What becomes no less for so long will not soon.
+const STILL: Duration = Duration::from_secs(2);
 
 /// Time between two looks at a child's memory.
 const SAMPLE_PERIOD: Duration = Duration::from_millis(2);
@@ -34,17 +37,25 @@ pub(crate) fn wait_until(done: impl Fn() -> bool) -> bool {
     true
 }
 
-/// Has the host write all that it still has to write, whoever caused it: what one run leaves behind is not the next one's time.
-pub(crate) fn become_quiet() {
-    let _ = command("sync", &[]).status();
-    let is_quiet = || {
+/// Has the host write what it still has to write: what one run leaves behind is not the next one's time. The file system of `folder` is synced;
+/// then it is waited until little is left in all, or it becomes less no more: somebody else writes.
+pub(super) fn become_quiet(folder: &Path) {
+    let _ = command("sync", &["-f"]).arg(folder).status();
+    let mut least = u64::MAX;
+    let mut fell = Instant::now();
+    while fell.elapsed() < STILL {
         let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
         let kib = |name| field(text.as_str(), name).unwrap_or(0);
-        (kib("Dirty:") + kib("Writeback:")) * 1024 <= QUIET_BYTES
-    };
-    if !wait_until(is_quiet) {
-        eprintln!("the host does not become quiet: somebody else writes");
+        let left = (kib("Dirty:") + kib("Writeback:")) * 1024;
+        if left <= QUIET_BYTES {
+            return;
+        }
+        if left < least {
+            (least, fell) = (left, Instant::now());
+        }
+        std::thread::sleep(Duration::from_millis(50));
     }
+    eprintln!("the host has {} MiB to write that become no fewer", least >> 20);
 }
 
 /// Reads all of a tree, so that nobody is the first who does.

@@ -85,7 +85,7 @@ impl Place {
                 return Outcome::failed("the image cannot be copied");
             }
         }
-        become_quiet();
+        become_quiet(&self.folder);
         let outcome = match (subject, case) {
             (Subject::Library(limit), Case::Tree | Case::Sample) => self.library_tree(case, limit),
             (Subject::Library(0), _) => self.example(case.name(), &self.image(), &[]),

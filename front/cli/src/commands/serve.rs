@@ -6,7 +6,9 @@ use crate::quote;
 use crate::session::Session;
 use crate::units::{human, parse_size};
 use clap::{Args, ValueEnum};
-use rumpcap_nfs::{Key, Network, Options, Owner, Ports, Refused, Server, Squash, Stability, Writes};
+use rumpcap_nfs::{
+    Key, Network, Options, Owner, Ports, Refused, Server, Squash, Stability, StartError, Writes,
+};
 use std::ffi::OsString;
 use std::io::Write;
 use std::net::SocketAddr;
@@ -93,8 +95,10 @@ pub fn run(session: &mut Session, args: &ServeArgs) -> Run {
     };
     let key = Key::kept_in(&state_dir(args)?).map_err(|e| Stop::Fatal(e.to_string()))?;
     let options = Options { export: target.path.as_os_str().as_bytes().to_vec(), ..options };
-    let server =
-        Server::bind(target.mount, args.nfs, &key, options).map_err(|e| Stop::Fatal(e.to_string()))?;
+    let server = Server::bind(target.mount, args.nfs, &key, options).map_err(|e| match e {
+        StartError::Option(what) => Stop::Usage(format!("serve: {what}")),
+        e => Stop::Fatal(e.to_string()),
+    })?;
     announce(session, args, &server)?;
     serve(session, &server)
 }

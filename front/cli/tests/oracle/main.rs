@@ -18,6 +18,7 @@ mod mkfs;
 mod mkfs_tar;
 mod partitions;
 mod search;
+mod serve;
 mod space;
 mod terminal;
 mod trace;

@@ -27,15 +27,15 @@ impl Caller<'_> {
     ) -> Done<T> {
         self.may_change()?;
         let file = self.open(handle)?;
-        let result = {
+        let (directory, result) = {
             let _held = self.export.stripes.one(file.ino());
             let directory = self.directory(file, wcc)?;
             let result = self.may_enter_names(&directory).and_then(|()| change(&directory));
             self.after(&directory.file, wcc);
-            result
+            (directory, result)
         };
         let done = result?;
-        self.settle()?;
+        self.settle(&directory.file)?;
         Ok(done)
     }
 
@@ -49,7 +49,7 @@ impl Caller<'_> {
         self.may_change()?;
         let [from_wcc, to_wcc] = wcc;
         let (from, to) = (self.open(handles[0])?, self.open(handles[1])?);
-        let result = {
+        let (from, to, result) = {
             let _held = self.export.stripes.two(from.ino(), to.ino());
             let from = self.directory(from, from_wcc)?;
             let to = self.directory(to, to_wcc)?;
@@ -57,10 +57,11 @@ impl Caller<'_> {
             let result = may.and_then(|()| change([&from, &to]));
             self.after(&from.file, from_wcc);
             self.after(&to.file, to_wcc);
-            result
+            (from, to, result)
         };
         let done = result?;
-        self.settle()?;
+        self.settle(&from.file)?;
+        self.settle(&to.file)?;
         Ok(done)
     }
 

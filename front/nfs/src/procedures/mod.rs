@@ -64,9 +64,9 @@ impl Caller<'_> {
     }
 
     /// Makes a change of names or attributes durable, if it is to be before the answer.
-    fn settle(&self) -> Done<()> {
+    fn settle(&self, changed: &File) -> Done<()> {
         match self.export.options.stability {
-            Stability::Sync => self.export.durable.sync(&self.export.mount).map(drop).map_err(status),
+            Stability::Sync => self.export.durable.sync(changed).map(drop).map_err(status),
             Stability::Async => Ok(()),
         }
     }

@@ -40,7 +40,7 @@ impl Caller<'_> {
         let done = self.may_change().and_then(|()| {
             let file = self.open(handle)?;
             self.change(&file, &mut obj_wcc, |old| self.set(&file, old, &new, &guard))?;
-            self.settle()
+            self.settle(&file)
         });
         let answer = match done {
             Ok(()) => SETATTR3res::Ok(SETATTR3resok { obj_wcc }),

@@ -1,7 +1,7 @@
 //! WRITE and COMMIT.
 //!
 //! WR-1. What was written `UNSTABLE` is in the kernel's pages, under its limit, and seen by all; it is durable when a COMMIT has answered with the
-//! verifier that the WRITE had (`stability`, DU-2).
+//! verifier that the WRITE had (`stability`, DU-1).
 //! WR-2. A WRITE has its verifier from before it began: if it changes meanwhile the client sends the data again.
 
 use super::{Caller, Done};
@@ -62,11 +62,12 @@ impl Caller<'_> {
         let verifier = self.export.durable.verifier();
         let count = self.change(&file, wcc, |old| self.put(&file, old, data))?;
         let count = u32::try_from(count).map_err(|_| nfsstat3::NFS3ERR_SERVERFAULT)?;
-        if data.stable == stable_how::UNSTABLE {
-            return Ok(Written { count, committed: data.stable, verifier });
-        }
-        let verifier = self.export.durable.sync(&self.export.mount).map_err(status)?;
-        Ok(Written { count, committed: stable_how::FILE_SYNC, verifier })
+        let verifier = match data.stable {
+            stable_how::UNSTABLE => Ok(verifier),
+            stable_how::DATA_SYNC => self.export.durable.sync_data(&file),
+            stable_how::FILE_SYNC => self.export.durable.sync(&file),
+        };
+        Ok(Written { count, committed: data.stable, verifier: verifier.map_err(status)? })
     }
 
     fn put(&self, file: &File, old: &Metadata, data: &Data<'_>) -> Done<usize> {
@@ -96,7 +97,7 @@ impl Caller<'_> {
         let done = self.open(handle).and_then(|file| {
             self.change(&file, &mut file_wcc, |metadata| self.may_write(metadata))?;
             if self.export.is_writable() {
-                self.export.durable.sync(&self.export.mount).map_err(status)
+                self.export.durable.sync(&file).map_err(status)
             } else {
                 Ok(self.export.durable.verifier())
             }

@@ -1,4 +1,12 @@
 //! A served image, looked at through clients that others wrote: `nfs3_client`, libnfs's tools, the kernel's where it has one. What they
-//! left behind is judged by e2fsck and the kernel's own ext4.
+//! left behind is judged by e2fsck and debugfs.
 
+mod hostile;
+mod kernel;
+mod memory;
+mod reading;
+mod restart;
+mod rights;
 mod support;
+mod tools;
+mod writing;

@@ -6,7 +6,7 @@ use nfs3_client::nfs3_types::nfs3::*;
 use nfs3_client::nfs3_types::rpc::{auth_unix, opaque_auth};
 use nfs3_client::nfs3_types::xdr_codec::Opaque;
 use nfs3_client::{MountClient, Nfs3Client};
-use rumpcap::block::FileDevice;
+use rumpcap::block::{FileDevice, OpenOptions};
 use rumpcap::{Access, Kernel, MountOptions};
 use rumpcap_nfs::{Key, Options, Ports, Refused, Server, Writes};
 use rumpcap_testing::tools::{command, output, run, run_args};
@@ -25,7 +25,8 @@ pub const LIMIT_BYTES: u64 = 1 << 20;
 
 /// A directory with an image and a place for keys.
 pub struct Place {
-    pub directory: tempfile::TempDir,
+    /// Removed with it.
+    _directory: Option<tempfile::TempDir>,
     pub image: PathBuf,
 }
 
@@ -46,11 +47,21 @@ impl Place {
             mke2fs.arg("-d").arg(tree);
         }
         run(mke2fs.arg(&image));
-        Place { directory, image }
+        Place { _directory: Some(directory), image }
+    }
+
+    /// That of another process.
+    pub fn at(image: PathBuf) -> Place {
+        Place { _directory: None, image }
+    }
+
+    /// Where keys are kept.
+    pub fn state(&self) -> PathBuf {
+        self.image.with_file_name("state")
     }
 
     pub fn key(&self) -> Key {
-        Key::kept_in(&self.directory.path().join("state")).unwrap()
+        Key::kept_in(&self.state()).unwrap()
     }
 
     /// What e2fsck says, which must be nothing.
@@ -86,7 +97,7 @@ impl Served {
 
     pub fn at(place: &Place, options: Options, address: SocketAddr) -> Served {
         let write = options.writes == Writes::Served;
-        let device = rumpcap_host_options(write, &place.image);
+        let device = FileDevice::open_with(&place.image, OpenOptions { write, direct: false }).unwrap();
         let kernel = Kernel::builder().memory_limit(LIMIT_BYTES).boot().unwrap();
         let access = if write { Access::Write } else { Access::Read };
         let mount =
@@ -96,7 +107,7 @@ impl Served {
         let (asked, address) = (stop.clone(), server.address());
         let (tell, refused) = mpsc::channel();
         let thread = std::thread::spawn(move || {
-            server.run(&mut || asked.load(SeqCst), &mut |why| drop(tell.send(why))).unwrap();
+            server.run(&mut || asked.load(SeqCst), &mut |why| _ = tell.send(why)).unwrap();
             let mount = server.into_mount().expect("no thread of the server is left");
             if write {
                 mount.unmount().unwrap();
@@ -125,10 +136,6 @@ impl Drop for Served {
     fn drop(&mut self) {
         self.end();
     }
-}
-
-fn rumpcap_host_options(write: bool, image: &Path) -> FileDevice {
-    if write { FileDevice::open_writable(image).unwrap() } else { FileDevice::open(image).unwrap() }
 }
 
 /// A blocking stream under a client that would rather wait otherwise.

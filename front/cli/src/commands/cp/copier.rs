@@ -9,12 +9,13 @@
 //! Memory: one buffer; the names of the directories on the way down; hard links that are not complete, 48 bytes each.
 //! Failure: what fails is named and the rest is done; when the image is full, or a signal comes, the copy ends.
 
+mod files;
+
 use super::CpArgs;
 use super::attributes::Attribute;
 use super::source::{Attributes, Failure, Identity, Name, Of, Place, Source};
 use crate::content::buffer;
 use crate::image_tree::{Freed, ImageTree, Inherits, Refusal, Wanted, ends_all};
-use crate::interrupt::Input;
 use crate::outcome::{Run, plain};
 use crate::progress::Progress;
 use crate::quote::for_message;
@@ -23,8 +24,6 @@ use crate::target_dir::Existing;
 use rumpcap::{FileKind, Owner, Timestamp};
 use std::collections::HashMap;
 use std::ffi::OsStr;
-use std::fs::File;
-use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -272,111 +271,6 @@ impl Copier {
         Ok(())
     }
 
-    /// Copies a regular file; gives its number in the image.
-    pub fn regular<S: Source>(
-        &mut self,
-        session: &mut Session,
-        source: &mut S,
-        from: &S::File,
-        attributes: &Attributes,
-        to: To<'_>,
-        path: &Path,
-    ) -> Result<u64, Failure> {
-        if attributes.kind != FileKind::Regular {
-            return Err(Failure::Said("changed while it was read"));
-        }
-        self.must_be_another(attributes, to)?;
-        self.progress.begin(path, attributes.len_bytes, attributes.stored_bytes);
-        let file = self.tree.file(to.dir, to.name, &self.owner_of(attributes))?;
-        if let Err(failure) = self.content(session, source, from, attributes, &file) {
-            // CO-1. Where even that fails, the first failure says more.
-            let _ = self.tree.mount.remove_file_at(to.dir, OsStr::from_bytes(to.name));
-            return Err(failure);
-        }
-        let made = Made { ino: file.ino(), inherits: to.inherits };
-        self.finish(session, source, Of::File(from), attributes, made, path)?;
-        Ok(made.ino)
-    }
-
-    /// Copies what comes out of a pipe of the host, as a regular file of now.
-    pub fn stream(
-        &mut self,
-        session: &mut Session,
-        from: File,
-        attributes: &Attributes,
-        to: To<'_>,
-        path: &Path,
-    ) -> Result<(), Failure> {
-        self.progress.name(path);
-        let file = self.tree.file(to.dir, to.name, &self.owner_of(attributes))?;
-        let mut from = Input::new(from, session.interrupt().cloned());
-        let mut at = 0;
-        let copied = loop {
-            let got = match from.read(&mut self.buffer) {
-                Ok(0) => break Ok(()),
-                Ok(got) => got,
-                // A signal, or the host's word.
-                Err(e) => {
-                    break Err(session.check_interrupt().map_or_else(Failure::Stop, |()| Failure::Read(e)));
-                }
-            };
-            if let Err(e) = write_all(&file, &self.buffer[..got], at) {
-                break Err(Failure::Image(Refusal::Image(e)));
-            }
-            at += got as u64;
-            self.progress.bytes(got as u64);
-        };
-        if copied.is_err() {
-            // CO-1.
-            let _ = self.tree.mount.remove_file_at(to.dir, OsStr::from_bytes(to.name));
-        }
-        copied
-    }
-
-    /// Copies the content, hole by hole.
-    fn content<S: Source>(
-        &mut self,
-        session: &Session,
-        source: &S,
-        from: &S::File,
-        attributes: &Attributes,
-        to: &rumpcap::File,
-    ) -> Result<(), Failure> {
-        let len_bytes = attributes.len_bytes;
-        let mut at = 0;
-        while let Some(data) = source.next_data(from, at, attributes)? {
-            at = data.start;
-            while at < data.end {
-                session.check_interrupt().map_err(Failure::Stop)?;
-                let want = usize::try_from(data.end - at).unwrap_or(usize::MAX).min(self.buffer.len());
-                let got = source.read(from, &mut self.buffer[..want], at)?;
-                if got == 0 {
-                    return Err(Failure::Said("became shorter while it was read"));
-                }
-                write_all(to, &self.buffer[..got], at).map_err(Refusal::Image)?;
-                at += got as u64;
-                self.progress.bytes(got as u64);
-            }
-        }
-        if at < len_bytes {
-            to.set_len(len_bytes).map_err(Refusal::Image)?;
-        }
-        Ok(())
-    }
-
-    /// CO-2: a file is made anew, so what has the name goes first.
-    fn must_be_another(&self, attributes: &Attributes, to: To<'_>) -> Result<(), Failure> {
-        if attributes.identity.place != Place::Image(self.image) {
-            return Ok(());
-        }
-        match self.tree.look_up(to.dir, to.name)? {
-            Some(there) if there.ino() == attributes.identity.ino => {
-                Err(Failure::Said("is the same file as its copy would be"))
-            }
-            _ => Ok(()),
-        }
-    }
-
     fn keeps(&self, attribute: Attribute) -> bool {
         !self.left_out.contains(&attribute)
     }
@@ -425,14 +319,6 @@ impl Copier {
         }
         Ok(())
     }
-}
-
-fn write_all(to: &rumpcap::File, mut bytes: &[u8], mut at: u64) -> rumpcap::Result<()> {
-    while !bytes.is_empty() {
-        let done = to.write_at(bytes, at)?;
-        (bytes, at) = (&bytes[done..], at + done as u64);
-    }
-    Ok(())
 }
 
 fn as_path(bytes: &[u8]) -> &Path {

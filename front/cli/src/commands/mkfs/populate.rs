@@ -9,27 +9,26 @@
 //!
 //! Failure: what cannot be read, or becomes another while it is read, ends the whole, with its path; so does a signal.
 
+mod host;
+
 use super::failed;
 use super::options::Wanted;
 use crate::host_tree::{kind_of, next_data, read};
 use crate::interrupt::Interrupt;
 use crate::outcome::{Run, plain};
 use crate::progress::Progress;
+use host::{XattrBuffer, at, lstat, open};
 use rumpcap::{FileKind, Timestamp};
-use rumpcap_ext4::mkfs::{Attributes, Entry, LOST_FOUND_INODE, Maker, ROOT_INODE, Xattr};
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, Stat};
-use rustix::io::Errno;
+use rumpcap_ext4::mkfs::{Attributes, Entry, LOST_FOUND_INODE, Maker, ROOT_INODE};
+use rustix::fs::Stat;
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
-use std::fs::File;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 const LOST_FOUND: &[u8] = b"lost+found";
 /// Bytes read at a time: a multiple of every size of a block.
 const CHUNK_BYTES: usize = 64 * 1024;
-/// The longest list of names, and the longest value, that Linux gives.
-const XATTR_BYTES_MAX: usize = 64 * 1024;
 
 /// An empty file system.
 pub fn empty(maker: &mut Maker<'_>, wanted: &Wanted) -> rumpcap::Result<()> {
@@ -361,52 +360,6 @@ impl<'p, 'd> Populate<'p, 'd> {
     }
 }
 
-/// Buffers for the attributes of a file.
-#[derive(Default)]
-struct XattrBuffer {
-    names: Vec<u8>,
-    values: Vec<u8>,
-}
-
-impl XattrBuffer {
-    /// The extended attributes of the file itself at `path`.
-    fn read(&mut self, path: &Path) -> Run<Vec<Xattr<'_>>> {
-        self.names.resize(XATTR_BYTES_MAX, 0);
-        let len = match rustix::fs::llistxattr(path, &mut self.names[..]) {
-            Ok(len) => len,
-            Err(Errno::OPNOTSUPP) => 0,
-            Err(e) => return Err(at(path, e)),
-        };
-        if len == 0 {
-            return Ok(Vec::new());
-        }
-        self.values.clear();
-        let mut places = Vec::new();
-        for name in self.names[..len].split(|byte| *byte == 0).filter(|name| !name.is_empty()) {
-            let start = self.values.len();
-            self.values.resize(start + XATTR_BYTES_MAX, 0);
-            let len =
-                rustix::fs::lgetxattr(path, name, &mut self.values[start..]).map_err(|e| at(path, e))?;
-            self.values.truncate(start + len);
-            places.push((name, start, len));
-        }
-        let values = &self.values;
-        let mut all: Vec<_> = places
-            .into_iter()
-            .map(|(name, start, len)| Xattr { name, value: &values[start..start + len] })
-            .collect();
-        if let Some(other) = all.iter().find(|xattr| !xattr.is_storable()) {
-            let name = other.name.escape_ascii();
-            return Err(failed(
-                path,
-                &format!("extended attribute {name}: the file system has no place for it"),
-            ));
-        }
-        all.sort_unstable_by_key(|xattr| xattr.name);
-        Ok(all)
-    }
-}
-
 fn name_at(names: &[u8], (start, len): (u32, u16)) -> &[u8] {
     &names[start as usize..start as usize + usize::from(len)]
 }
@@ -416,22 +369,4 @@ fn truncate(path: &mut PathBuf, len: usize) {
     let mut bytes = std::mem::take(path).into_os_string().into_vec();
     bytes.truncate(len);
     *path = PathBuf::from(OsString::from_vec(bytes));
-}
-
-fn at(path: &Path, errno: Errno) -> crate::outcome::Stop {
-    failed(path, &plain(&errno.into()))
-}
-
-fn lstat(path: &Path) -> Run<Stat> {
-    rustix::fs::statat(CWD, path, AtFlags::SYMLINK_NOFOLLOW).map_err(|e| at(path, e))
-}
-
-/// Opens a file for reading, without changing its time of access where the host lets us.
-fn open(path: &Path) -> Run<File> {
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
-    let opened = match rustix::fs::open(path, flags | OFlags::NOATIME, Mode::empty()) {
-        Err(Errno::PERM) => rustix::fs::open(path, flags, Mode::empty()),
-        opened => opened,
-    };
-    opened.map(File::from).map_err(|e| at(path, e))
 }

@@ -24,7 +24,10 @@ fn every_change_counts() {
     mounted.allocate(ino, 0..9000, Allocate::Extend).unwrap();
     mounted.set_size(ino, 2).unwrap();
     let set = SetAttributes { mode: Some(0o600), ..SetAttributes::default() };
-    mounted.fs.set_attributes(&mounted.vm.reserve(crate::MAX_PINS), ino, &set, crate::alloc::tests::NOW).unwrap();
+    mounted
+        .fs
+        .set_attributes(&mounted.vm.reserve(crate::MAX_PINS), ino, &set, crate::alloc::tests::NOW)
+        .unwrap();
     mounted.unmount();
     // Each in one step.
     assert_eq!(version(&image), before + 6);
