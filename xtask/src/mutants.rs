@@ -225,6 +225,13 @@ const COMMIT: &str = "fs/ext4/src/transaction/commit.rs";
 const SYNC_FILE: &str = "fs/ext4/src/transaction/sync_file.rs";
 const WRITE: &str = "crates/vfs/src/write.rs";
 const WRITING: &str = "crates/vfs/src/writing.rs";
+const COMPOUND: &str = "fs/ext4/src/journal/write/compound.rs";
+const ENCODE: &str = "fs/ext4/src/journal/write/encode.rs";
+const FREED: &str = "fs/ext4/src/transaction/freed.rs";
+const HANDLE: &str = "fs/ext4/src/transaction/handle.rs";
+const REMOVE: &str = "fs/ext4/src/namespace/remove.rs";
+const TRANSACTION: &str = "fs/ext4/src/transaction/mod.rs";
+const TREE: &str = "fs/ext4/src/map_change/tree.rs";
 
 /// Rules of writing: what is durable when.
 const DURABLE: &[Mutant] = &[
@@ -296,8 +303,101 @@ const DURABLE_SUITES: &[&[&str]] = &[
     &["--package", "rumpcap-testing", "--test", "writing", "power::content_before"],
 ];
 
+/// Rules of transactions, of the log, of freed blocks and orphans.
+const EXT4: &[Mutant] = &[
+    Mutant {
+        name: "what was taken back counts as changed (TX-1)",
+        edits: &[edit(
+            TRANSACTION,
+            "            page.restore_held_units(units);\n",
+            "            let _ = units;\n",
+        )],
+    },
+    Mutant {
+        name: "old bytes are not put back (TX-1)",
+        edits: &[edit(TRANSACTION, "bytes.copy_from_slice(old);", "let _ = (bytes, old);")],
+    },
+    Mutant {
+        name: "counts are not taken back (TX-1)",
+        edits: &[edit(TRANSACTION, "        tx.state = tx.before;\n", "")],
+    },
+    Mutant {
+        name: "freed blocks are used at once (FR-1)",
+        edits: &[edit(
+            HANDLE,
+            "self.tx.freed.in_the_way(blocks)",
+            "self.tx.freed.in_the_way(blocks).filter(|_| false)",
+        )],
+    },
+    Mutant {
+        name: "a full list of freed blocks forgets (FR-1)",
+        edits: &[edit(FREED, "None => self.mark_groups(first, count),", "None => {}")],
+    },
+    Mutant {
+        name: "freed metadata is written (commit)",
+        edits: &[edit(COMMIT, "!= 0 && !is_freed {", "!= 0 && !(is_freed && false) {")],
+    },
+    Mutant {
+        name: "without a journal no flush behind new blocks (CO-2)",
+        edits: &[edit(
+            COMMIT,
+            "            self.write_blocks(created)?;\n            self.device.device().flush()?;\n",
+            "            self.write_blocks(created)?;\n",
+        )],
+    },
+    Mutant {
+        name: "no flush before a commit block (LW-2)",
+        edits: &[edit(COMPOUND, "        self.flush()?;\n        self.last_time", "        self.last_time")],
+    },
+    Mutant {
+        name: "nothing is revoked in the log",
+        edits: &[edit(COMPOUND, "        self.write_revokes(map)?;\n", "")],
+    },
+    Mutant {
+        name: "a block that looks like the journal's is not escaped",
+        edits: &[edit(
+            COMPOUND,
+            "if begin == MAGIC_BYTES =>",
+            "if begin == MAGIC_BYTES && rest.is_empty() =>",
+        )],
+    },
+    Mutant {
+        name: "an escaped block comes home as it is in the log",
+        edits: &[edit(CHECKPOINT, ".filter(|_| is_escaped)", ".filter(|_| is_escaped && false)")],
+    },
+    Mutant {
+        name: "copies in the log have no checksum",
+        edits: &[edit(
+            ENCODE,
+            "pieces.into_iter().fold(seed, crc32c)",
+            "pieces.into_iter().take(0).fold(seed, crc32c)",
+        )],
+    },
+    Mutant {
+        name: "a file without names that is open is no orphan (DE-1)",
+        edits: &[edit(
+            REMOVE,
+            "        self.add_orphan(inode)?;\n        self.put_inode(inode)?;\n        Ok(removed)",
+            "        self.put_inode(inode)?;\n        Ok(removed)",
+        )],
+    },
+    Mutant {
+        name: "keys above a leaf stay as they were (TR-1)",
+        edits: &[edit(TREE, "if is_first && level > 0 {", "if is_first && level > 0 && false {")],
+    },
+];
+
+/// Their tests, quickest first: of the file system's parts, of the log under power cuts, of whole mounts.
+const EXT4_SUITES: &[&[&str]] = &[
+    &["--package", "rumpcap-ext4", "--lib"],
+    &["--package", "rumpcap-ext4", "--test", "journal_write"],
+    &["--package", "rumpcap-testing", "--test", "writing", "power::"],
+    &["--package", "rumpcap-testing", "--test", "writing", "sequences::"],
+];
+
 /// Rules, and the tests of which one must fail without each.
-const GROUPS: [(&[Mutant], &[&[&str]]); 2] = [(MUTANTS, SUITES), (DURABLE, DURABLE_SUITES)];
+const GROUPS: [(&[Mutant], &[&[&str]]); 3] =
+    [(MUTANTS, SUITES), (DURABLE, DURABLE_SUITES), (EXT4, EXT4_SUITES)];
 
 /// Runs all mutants, or those that are named.
 pub(crate) fn run(args: &Args) -> Result {
