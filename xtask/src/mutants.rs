@@ -221,7 +221,6 @@ const SUITES: &[&[&str]] = &[
 
 const BACKGROUND: &str = "fs/ext4/src/journal/write/background.rs";
 const CHECKPOINT: &str = "fs/ext4/src/journal/write/checkpoint.rs";
-const COMMIT: &str = "fs/ext4/src/transaction/commit.rs";
 const SYNC_FILE: &str = "fs/ext4/src/transaction/sync_file.rs";
 const WRITE: &str = "crates/vfs/src/write.rs";
 const WRITING: &str = "crates/vfs/src/writing.rs";
@@ -235,29 +234,6 @@ const TREE: &str = "fs/ext4/src/map_change/tree.rs";
 
 /// Rules of writing: what is durable when.
 const DURABLE: &[Mutant] = &[
-    Mutant {
-        name: "a commit before the content that it refers to (CO-1)",
-        edits: &[
-            edit(
-                COMMIT,
-                "        if writer.data != DataMode::Writeback {
-            self.device.vm().write_back(Dirty::Due(writer.dirty));
-        }
-",
-                "",
-            ),
-            edit(
-                COMMIT,
-                "        tx.or_stop(committed)?;
-        tx.held.release();
-",
-                "        self.device.vm().write_back(Dirty::Due(writer.dirty));
-        tx.or_stop(committed)?;
-        tx.held.release();
-",
-            ),
-        ],
-    },
     Mutant {
         name: "fsync takes every change for durable (LC-3)",
         edits: &[edit(
