@@ -77,6 +77,8 @@ pub struct Connection {
     is_closed: AtomicBool,
     /// A record has begun to come in.
     is_receiving: AtomicBool,
+    /// Calls that are worked on.
+    working: AtomicUsize,
     born: Instant,
     /// Milliseconds after `born` at which the last call was done.
     used_ms: AtomicU64,
@@ -110,6 +112,7 @@ impl Connection {
             readers: AtomicUsize::new(0),
             is_closed: AtomicBool::new(false),
             is_receiving: AtomicBool::new(false),
+            working: AtomicUsize::new(0),
             born: Instant::now(),
             used_ms: AtomicU64::new(0),
         })
@@ -133,8 +136,7 @@ impl Connection {
 
     /// Since when nothing is worked on and nothing comes in; `None` while something does.
     pub fn idle_since(&self) -> Option<Instant> {
-        let is_idle =
-            !self.is_receiving.load(SeqCst) && self.readers.load(SeqCst) >= self.threads.load(SeqCst);
+        let is_idle = !self.is_receiving.load(SeqCst) && self.working.load(SeqCst) == 0;
         is_idle.then(|| self.born + Duration::from_millis(self.used_ms.load(SeqCst)))
     }
 
@@ -173,6 +175,7 @@ impl Connection {
             if sent.is_err() {
                 return self.close();
             }
+            self.working.fetch_sub(1, SeqCst);
             let used = u64::try_from(self.born.elapsed().as_millis()).unwrap_or(u64::MAX);
             self.used_ms.store(used, SeqCst);
         }
@@ -182,6 +185,10 @@ impl Connection {
     fn read(&self, buffers: &mut Buffers, options: &Options) -> io::Result<Record> {
         let _turn = self.reading.lock().unwrap_or_else(PoisonError::into_inner);
         let record = self.read_fragments(buffers, options);
+        // In this order: it is never taken for idle between.
+        if matches!(record, Ok(Record::Whole)) {
+            self.working.fetch_add(1, SeqCst);
+        }
         self.is_receiving.store(false, SeqCst);
         record
     }

@@ -120,8 +120,8 @@ mod tests {
         assert!(Credentials::read(&body(1, 1, &[9; 16])).is_ok());
         assert_eq!(Credentials::read(&body(1, 1, &[9; 17])), Err(Garbage));
         let mut lie = body(1, 1, &[]);
-        let count = lie.len() - 4;
-        lie[count..].copy_from_slice(&u32::MAX.to_be_bytes());
+        lie.truncate(lie.len() - 4);
+        lie.extend_from_slice(&u32::MAX.to_be_bytes());
         assert_eq!(Credentials::read(&lie), Err(Garbage));
     }
 }

@@ -186,25 +186,18 @@ fn a_server_is_killed_and_started_again_under_its_client() {
     let (child, address) = start_at(&place, "127.0.0.1:0".parse().unwrap());
     let Some(mounted) = Mounted::new(address) else { return };
     let content: Vec<u8> = (0..40_000_000u32).map(|i| (i / 7 % 241) as u8).collect();
-    let path = mounted.join("file");
-    let writer = std::thread::spawn({
-        let (content, path) = (content.clone(), path.clone());
-        move || {
-            use std::io::Write;
-            let mut file = std::fs::File::create(path).unwrap();
-            for part in content.chunks(100_000) {
-                file.write_all(part).unwrap();
-                std::thread::sleep(Duration::from_millis(5));
-            }
-            file.sync_all().unwrap();
-        }
-    });
+    let (source, path) = (place.image.with_file_name("source"), mounted.join("file"));
+    std::fs::write(&source, &content).unwrap();
+    // A process of its own: one that has a file of the mount open cannot start the server that its close waits for.
+    let mut writer = command("dd");
+    writer.arg(format!("if={}", source.display())).arg(format!("of={}", path.display()));
+    let mut writer = writer.args(["bs=100k", "conv=fsync", "status=none"]).spawn().unwrap();
     std::thread::sleep(Duration::from_millis(700));
     drop(child);
     std::thread::sleep(Duration::from_millis(300));
     let (child, again) = start_at(&place, address);
     assert_eq!(address, again);
-    writer.join().unwrap();
+    assert!(writer.wait().unwrap().success());
     assert!(std::fs::read(&path).unwrap() == content);
     drop(child);
     // What was synced is there without the client's memory, and without the server's.

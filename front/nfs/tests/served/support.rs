@@ -192,8 +192,8 @@ impl Client {
     }
 
     pub fn path(&mut self, path: &str) -> Result<nfs_fh3, nfsstat3> {
-        let names = path.split('/').filter(|name| !name.is_empty());
-        names.fold(Ok(self.root.clone()), |here, name| self.lookup(&here?, name))
+        let mut names = path.split('/').filter(|name| !name.is_empty());
+        names.try_fold(self.root.clone(), |here, name| self.lookup(&here, name))
     }
 
     pub fn attributes(&mut self, file: &nfs_fh3) -> Result<fattr3, nfsstat3> {
