@@ -15,9 +15,9 @@ use rustix::fd::OwnedFd;
 use rustix::io::Errno;
 use std::sync::Arc;
 
-/// What is used wherever Linux has it.
+/// What is used wherever Linux has it. Not `ATOMIC_O_TRUNC`: Linux would have the server cut a file first, and look behind it whether it
+/// may be written, so that a program that runs lost its text.
 const WANTED: u64 = init::ASYNC_READ
-    | init::ATOMIC_O_TRUNC
     | init::EXPORT_SUPPORT
     | init::BIG_WRITES
     | init::DONT_MASK
