@@ -16,9 +16,9 @@ use rustix::io::Errno;
 use std::sync::Arc;
 
 /// What is used wherever Linux has it. Not `READDIRPLUS_AUTO`: of a large directory Linux then asks with attributes for the first piece
-/// only, and for each file of the others once, since programs list all of it before they look at any.
+/// only, and for each file of the others once, since programs list all of it before they look at any. Not `ATOMIC_O_TRUNC`: Linux would
+/// have the server cut a file first, and look behind it whether it may be written, so that a program that runs lost its text.
 const WANTED: u64 = init::ASYNC_READ
-    | init::ATOMIC_O_TRUNC
     | init::EXPORT_SUPPORT
     | init::BIG_WRITES
     | init::DONT_MASK

@@ -5,11 +5,13 @@
 //!
 //! SV-1. On a mount that is written every node id is checked when it is used: a number that was given to another file is `ESTALE`.
 //! SV-2. While a request on a directory runs, Linux lets nobody remove it; between check and use nothing happens to it.
+//! SV-3. What the host's writeback cache writes changes no times: the host sends those by themselves, and they may come first.
 
 use crate::attr::{self, Validity};
 use crate::errno::{Answer, errno};
 use crate::wire::sent::EntryOut;
 use rumpcap::{Metadata, Mount, NodeId, Timestamp};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 /// What answers requests.
@@ -18,6 +20,8 @@ pub(crate) struct Server {
     pub(crate) root: NodeId,
     pub(crate) block_bytes: u32,
     pub(crate) valid: Validity,
+    /// With a writeback cache the host keeps the times of files, and tells them. Whoever sets times, or puts them back, holds this (SV-3).
+    pub(crate) host_times: Option<Mutex<()>>,
     /// Names may be equal that are not the same: no name is cached.
     folds_case: bool,
 }
@@ -27,11 +31,12 @@ impl Server {
     ///
     /// # Errors
     /// Those of reading the root and the super block.
-    pub(crate) fn new(mount: Mount, valid: Validity) -> rumpcap::Result<Server> {
+    pub(crate) fn new(mount: Mount, valid: Validity, writeback_cache: bool) -> rumpcap::Result<Server> {
         let root = mount.root_id()?;
         let block_bytes = mount.stat_fs()?.block_size;
         let folds_case = mount.info()?.features.contains(&"casefold");
-        Ok(Server { mount, root, block_bytes, valid, folds_case })
+        let host_times = writeback_cache.then(Mutex::default);
+        Ok(Server { mount, root, block_bytes, valid, host_times, folds_case })
     }
 
     /// The inode that a node id names.
@@ -51,6 +56,11 @@ impl Server {
     /// As [`Server::directory`], of any inode.
     pub(crate) fn number(&self, node: u64) -> Answer<u64> {
         self.directory(node)
+    }
+
+    /// Held while times are set, where the host keeps them (SV-3).
+    pub(crate) fn times(&self) -> Option<MutexGuard<'_, ()>> {
+        self.host_times.as_ref().map(|lock| lock.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// How long names are valid.

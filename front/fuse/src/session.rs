@@ -176,7 +176,9 @@ impl Session {
     /// # Errors
     /// See [`Failure`]; nothing is mounted then.
     pub fn start(mount: Mount, directory: &Path, options: &Options) -> Result<Session, Failure> {
-        let server = Arc::new(Server::new(mount, options.valid).map_err(Failure::FileSystem)?);
+        let server =
+            Server::new(mount, options.valid, options.writeback_cache).map_err(Failure::FileSystem)?;
+        let server = Arc::new(server);
         let mut buffers = Vec::new();
         for _ in 0..options.threads.max(1) {
             let none = || Failure::Threads(std::io::ErrorKind::OutOfMemory.into());

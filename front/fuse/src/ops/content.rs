@@ -8,13 +8,13 @@ use crate::reply::Reply;
 use crate::request::Request;
 use crate::server::Server;
 use crate::wire::flags::{
-    FOPEN_CACHE_DIR, FOPEN_KEEP_CACHE, FOPEN_NOFLUSH, FOPEN_PARALLEL_DIRECT_WRITES, OPEN_KILL_SUIDGID,
+    FOPEN_CACHE_DIR, FOPEN_KEEP_CACHE, FOPEN_NOFLUSH, FOPEN_PARALLEL_DIRECT_WRITES, WRITE_CACHE,
     WRITE_KILL_SUIDGID,
 };
 use crate::wire::received::{CopyFileRangeIn, FallocateIn, LseekIn, OpenIn, ReadIn, WriteIn};
 use crate::wire::sent::{LseekOut, OpenOut, WriteOut};
-use rumpcap::{Allocate, File};
-use rustix::fs::{FallocateFlags, OFlags};
+use rumpcap::{Allocate, File, NodeId, SetAttributes};
+use rustix::fs::FallocateFlags;
 use rustix::io::Errno;
 
 const SEEK_DATA: u32 = 3;
@@ -30,15 +30,9 @@ pub(super) const OPENED: OpenOut = OpenOut {
 impl Server {
     /// `OPEN`.
     pub(crate) fn open(&self, mut request: Request<'_>, reply: &mut Reply<'_>) -> Answer<()> {
-        let args: OpenIn = request.take()?;
+        let _: OpenIn = request.take()?;
         let id = self.inode(request.header.nodeid);
         let file = self.mount.open_id(id).map_err(errno)?;
-        if OFlags::from_bits_retain(args.flags).contains(OFlags::TRUNC) {
-            file.set_len(0).map_err(errno)?;
-            if args.open_flags & OPEN_KILL_SUIDGID != 0 {
-                self.kill_set_id(id)?;
-            }
-        }
         file.keep();
         reply.put(&OPENED)
     }
@@ -72,11 +66,27 @@ impl Server {
     pub(crate) fn write(&self, mut request: Request<'_>, reply: &mut Reply<'_>) -> Answer<()> {
         let args: WriteIn = request.take()?;
         let data = request.data(args.size)?;
-        let len = self.file(request.header.nodeid)?.write_at(data, args.offset).map_err(errno)?;
+        let file = self.file(request.header.nodeid)?;
+        let len = if args.write_flags & WRITE_CACHE != 0 && self.host_times.is_some() {
+            self.write_back(&file, self.inode(request.header.nodeid), data, args.offset)?
+        } else {
+            file.write_at(data, args.offset).map_err(errno)?
+        };
         if args.write_flags & WRITE_KILL_SUIDGID != 0 {
             self.kill_set_id(self.inode(request.header.nodeid))?;
         }
         reply.put(&WriteOut { size: len as u32, padding: 0 })
+    }
+
+    /// A write of the host's cache (SV-3).
+    fn write_back(&self, file: &File, id: NodeId, data: &[u8], offset: u64) -> Answer<usize> {
+        let _times = self.times();
+        let before = file.metadata().map_err(errno)?;
+        let len = file.write_at(data, offset).map_err(errno)?;
+        let (mtime, ctime) = (Some(before.modified()), Some(before.changed()));
+        let set = SetAttributes { mtime, ctime, ..SetAttributes::default() };
+        self.mount.set_attributes_ino(id.ino, &set).map_err(errno)?;
+        Ok(len)
     }
 
     /// `LSEEK`: to the next data, or to the next hole.

@@ -4,7 +4,6 @@
 pub mod init {
     #![allow(missing_docs)]
     pub const ASYNC_READ: u64 = 1 << 0;
-    pub const ATOMIC_O_TRUNC: u64 = 1 << 3;
     pub const EXPORT_SUPPORT: u64 = 1 << 4;
     pub const BIG_WRITES: u64 = 1 << 5;
     pub const DONT_MASK: u64 = 1 << 6;
@@ -46,8 +45,8 @@ pub const FOPEN_CACHE_DIR: u32 = 1 << 3;
 pub const FOPEN_NOFLUSH: u32 = 1 << 5;
 /// Direct writes within the file may come at once.
 pub const FOPEN_PARALLEL_DIRECT_WRITES: u32 = 1 << 6;
-/// Opening with `O_TRUNC` takes the set-id bits.
-pub const OPEN_KILL_SUIDGID: u32 = 1 << 0;
+/// A write comes from the host's page cache, later than the client made it.
+pub const WRITE_CACHE: u32 = 1 << 0;
 /// A write takes the set-id bits.
 pub const WRITE_KILL_SUIDGID: u32 = 1 << 2;
 /// Setting an access control list takes the set-group-ID bit.
