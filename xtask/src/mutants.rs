@@ -219,6 +219,7 @@ const SUITES: &[&[&str]] = &[
     &["--package", "rumpcap-vm", "--test", "progress"],
 ];
 
+const COMMIT: &str = "fs/ext4/src/transaction/commit.rs";
 const BACKGROUND: &str = "fs/ext4/src/journal/write/background.rs";
 const CHECKPOINT: &str = "fs/ext4/src/journal/write/checkpoint.rs";
 const SYNC_FILE: &str = "fs/ext4/src/transaction/sync_file.rs";

@@ -12,13 +12,13 @@ use crate::journal::{self, Geometry, MIN_SCRATCH_BYTES, Recovery};
 use crate::layout::{SUPER_BLOCK_BYTES, SUPER_BLOCK_OFFSET};
 use crate::map::Run;
 use crate::{Ext4, MAX_PINS, SuperBlock};
+use core::time::Duration;
 use rumpcap_block::{BlockDevice, Overlay};
 use rumpcap_host::{Error, Result};
 use rumpcap_vfs::{Access, DataMode, InodeNo, Timestamp};
 use rumpcap_vm::{DeviceObject, PAGE_SIZE, Reservation, Vm, WiredRun};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 /// Most frames of scratch for a replay: 256 KiB hold tens of thousands of revoked block numbers and make large requests.
 const SCRATCH_FRAMES_MAX: u32 = 64;

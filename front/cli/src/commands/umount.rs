@@ -43,7 +43,7 @@ fn unmount(directory: &Path, args: &UmountArgs) -> Run {
     let Some(source) = rumpcap_fuse::source_of(&whole) else {
         return Stop::fatal("nothing is mounted here by rumpcap");
     };
-    rumpcap_fuse::unmount(&whole, args.lazy).map_err(|e| fatal(e.into()))?;
+    rumpcap_fuse::unmount(&whole, args.lazy).map_err(fatal)?;
     if args.lazy {
         return Ok(());
     }
