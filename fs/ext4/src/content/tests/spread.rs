@@ -130,7 +130,9 @@ fn deleted() {
         mounted.change(|h| h.inode(ino).map(drop)).unwrap();
         let at = EntryName { dir: ROOT, name: b"f0" };
         let r = mounted.vm.reserve(crate::MAX_PINS);
-        mounted.fs.remove(&r, at, Remove::File, &|_| false, NOW).unwrap();
+        let removed = mounted.fs.remove(&r, at, Remove::File, &|_| false, NOW).unwrap();
+        assert!(removed.is_left, "so much is deleted in steps");
+        mounted.fs.delete(&r, ino, NOW).unwrap();
         drop(r);
         assert!(mounted.change(|h| h.inode(ino).map(drop)).is_err());
     });
