@@ -131,8 +131,10 @@ fn stress_ng_file_systems() {
             let script = r#"
                 mkdir -p "$M/stress"; cd "$M/stress"
                 sizes="--fallocate-bytes 16m --hdd-bytes 16m"
-                stress-ng --temp-path "$M/stress" $sizes "--$1" 2 "--$1-ops" "$2" --timeout "$3" --verify --metrics-brief --seed 1 2>&1"#;
-            let arguments = [stressor, &operations.to_string(), &seconds.to_string()];
+                stress-ng --temp-path "$M/stress" $sizes "--$1" "$4" "--$1-ops" "$2" --timeout "$3" --verify --metrics-brief --seed 1 2>&1"#;
+            // Two of `fcntl` share a file, which the first to end takes away with its directory.
+            let instances = if stressor == "fcntl" { "1" } else { "2" };
+            let arguments = [stressor, &operations.to_string(), &seconds.to_string(), instances];
             if let Err(why) = run(mounted, u64::from(seconds) + 60, script, &arguments) {
                 if why.contains("not done after") {
                     return Err(why);
