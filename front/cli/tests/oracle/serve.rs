@@ -64,8 +64,6 @@ fn it_serves_until_it_is_told_to_end() {
     // One writer at a time.
     let second = rumpcap([Path::new("touch"), &image.with_file_name("image:/x")]);
     assert_eq!(second.status.code(), Some(3));
-    let copy = Command::new("nfs-cp").arg(&image).arg(serving.url("/lost+found/copy")).output().unwrap();
-    assert!(!copy.status.success(), "an image does not fit into itself");
     let small = directory.join("small");
     std::fs::write(&small, "small").unwrap();
     let copy = Command::new("nfs-cp").arg(&small).arg(serving.url("/lost+found/small")).output().unwrap();
