@@ -229,5 +229,9 @@ impl Drop for Leaving<'_> {
             self.0.close();
         }
         self.0.dismiss_thread();
+        // The client need not wait until the server forgets it.
+        if self.0.is_over() {
+            self.0.close();
+        }
     }
 }

@@ -118,7 +118,7 @@ fn copies_by_cp_tar_and_rsync_are_those_of_a_local_disk() {
     run(command("cp").arg("-a").arg(tree.path()).arg(mounted.join("cp")));
     std::fs::create_dir(mounted.join("tar")).unwrap();
     let archive = tree.path().with_extension("tar");
-    run(command("tar").arg("-cf").arg(&archive).arg("-C").arg(tree.path()).arg("."));
+    run(command("tar").args(["--format=posix", "-cf"]).arg(&archive).arg("-C").arg(tree.path()).arg("."));
     run(command("tar").arg("-xpf").arg(&archive).arg("-C").arg(mounted.join("tar")));
     std::fs::remove_file(&archive).unwrap();
     let mut copies = vec!["cp", "tar"];
