@@ -160,9 +160,9 @@ fn exceptions(driver: Driver) -> BTreeSet<&'static str> {
         _ => panic!("an exception for {who}"),
     };
     let lines = EXCEPTIONS.lines().filter(|line| !line.starts_with('#') && !line.trim().is_empty());
-    let mut words = lines.map(|line| line.splitn(3, ' '));
+    let words = lines.map(|line| line.splitn(3, ' '));
     let mut listed = BTreeSet::new();
-    while let Some(mut line) = words.next() {
+    for mut line in words {
         let (who, case, reason) = (line.next(), line.next(), line.next());
         let (Some(who), Some(case), Some(_)) = (who, case, reason) else {
             panic!("an exception needs a reason")
