@@ -71,7 +71,12 @@ fn it_serves_until_it_is_told_to_end() {
     assert_eq!(serving.end(), (Some(0), String::new()));
     tool("e2fsck", &["-f".as_ref(), "-n".as_ref(), image.as_os_str()]);
 
+    // The directory is the superuser's, who is nobody unless told otherwise.
     let serving = Serving::start(&image, &state, &[]);
+    let content = Command::new("nfs-cat").arg(serving.url("/lost+found/small")).output().unwrap();
+    assert!(content.stdout.is_empty());
+    assert_eq!(serving.end(), (Some(0), String::new()));
+    let serving = Serving::start(&image, &state, &["--squash", "none"]);
     assert!(serving.said[0].contains(" is served read-only at "), "{:?}", serving.said);
     let content = Command::new("nfs-cat").arg(serving.url("/lost+found/small")).output().unwrap();
     assert_eq!(content.stdout, b"small", "{}", String::from_utf8_lossy(&content.stderr));
