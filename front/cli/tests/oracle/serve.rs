@@ -19,6 +19,14 @@ struct Serving {
     said: Vec<String>,
 }
 
+impl Drop for Serving {
+    fn drop(&mut self) {
+        // It has ended already, unless the test failed.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
 impl Serving {
     fn start(image: &Path, state: &Path, args: &[&str]) -> Serving {
         let mut command = Command::new(RUMPCAP);
