@@ -169,12 +169,13 @@ impl Transaction {
             Some(operation) if operation == self.operation => return Ok(()),
             Some(_) => {}
         }
-        // The units that it counts as changed are taken back too, whatever it changes.
+        // The units that it counts as changed are taken back too, whatever it changes. (An empty range may be at the end of the block, where
+        // the next page begins.)
         let units = page.held_units();
-        if changed.is_empty() && !self.undo.save(at, &[], units) {
+        if !self.undo.save(at, &[], units) {
             return Err(self.full());
         }
-        for range in changed {
+        for range in changed.iter().filter(|range| !range.is_empty()) {
             let from = within_page(at).saturating_add(range.start);
             let bytes = page.get(from..from.saturating_add(range.len())).unwrap_or_default();
             if !self.undo.save(at.saturating_add(range.start as u64), bytes, units) {

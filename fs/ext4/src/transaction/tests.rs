@@ -194,6 +194,29 @@ fn what_was_taken_back_is_not_written() {
     }
 }
 
+/// An empty range at the end of a block is in no page of that block.
+#[test]
+fn an_empty_range_at_the_end_of_a_block_is_taken_back() {
+    for kind in KINDS {
+        let Some(world) = World::make(kind) else { return };
+        let (vm, fs) = mount(&world.path());
+        let r = vm.reserve(MAX_PINS);
+        let (size, pages) = (fs.sb.block_size as usize, fs.sb.blocks_count / 4 * 4);
+        let block = pages - 1;
+        fs.change(&r, NOW, |h| h.create_block(block, |bytes| bytes.fill(1))).unwrap();
+        #[allow(clippy::single_range_in_vec_init)] // One range is changed.
+        let refused = fs.change(&r, NOW, |h| {
+            h.edit(block, &[size..size], |_| ())?;
+            Err::<(), _>(Error::Exists)
+        });
+        assert_eq!(refused, Err(Error::Exists));
+        fs.unmount(&r, NOW).unwrap();
+        drop(r);
+        drop(fs);
+        world.check();
+    }
+}
+
 /// The smallest journal that mke2fs makes takes fewer blocks than a large memory would hold pages of four blocks each.
 #[test]
 fn a_small_journal_bounds_the_transaction() {
