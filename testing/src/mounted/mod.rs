@@ -2,7 +2,7 @@
 //!
 //! Who calls it: `testing/tests/mounted`. An image is made by mke2fs, mounted by a [`Driver`], worked on by a suite
 //! that this project did not write, described through the mount, unmounted, checked by e2fsck, mounted by the host's
-//! kernel and described again: [`judged`]. The two descriptions must be one.
+//! kernel and described again: [`judged()`]. The two descriptions must be one.
 //!
 //! The driver is `rumpcap mount`, or what [`DRIVER_VARIABLE`] says: the kernel's own ext4 and fuse2fs are the controls
 //! that tell our faults from those of a suite.
