@@ -36,7 +36,7 @@ pub const REQUEST_BYTES_MIN: usize = 128 << 10;
 /// See [`REQUEST_BYTES_MIN`].
 pub const REQUEST_BYTES_MAX: usize = 1 << 20;
 
-/// Bytes of a worker's stack: three times what was seen to be used.
+/// Bytes of a worker's stack: a path, a target and a listing of a few KiB each are on it, and what a build without optimisation adds.
 const STACK_BYTES: usize = 256 << 10;
 
 /// How long broken-off requests may take to be seen as such.

@@ -14,6 +14,7 @@
 //! TX-3. A commit runs between operations, and takes no memory. It may run inside the gate: it waits for the device alone.
 //! TX-4. Behind an error of a commit nothing is changed any more: every operation returns that error, and what is in memory can be
 //! read until the mount ends.
+//! TX-5. The same holds behind an operation that has no end, since it panicked or could not be taken back: nobody commits a part of it.
 //!
 //! Memory: wired at mount, by shares of the limit ([`Sizes`]); nothing grows. Locks: one, of [`Writer`]; the mount's lock is held alone
 //! around it, so nobody waits for it.
@@ -152,7 +153,7 @@ pub(crate) struct Transaction {
     since: Option<Moment>,
     /// The journal's transaction that the last commit went into.
     committed: Option<Tid>,
-    /// What stopped writing (TX-4).
+    /// What stopped writing (TX-4), and while an operation is under way (TX-5).
     stopped: Option<Error>,
     /// What was damaged, if that stopped it: all that was done before is durable.
     damage: Option<Damage>,
@@ -256,14 +257,17 @@ impl Ext4 {
         for _ in 0..TRIES {
             self.forget_durable(writer, &mut tx);
             tx.begin();
+            tx.stopped = Some(Error::ReadOnly); // Until it has an end (TX-5).
             match operate(&mut Handle { fs: self, r, now, tx: &mut tx }) {
                 Ok(value) => {
+                    tx.stopped = None;
                     tx.done();
                     return Ok(value);
                 }
                 Err(why) => error = why,
             }
             self.take_back(r, &mut tx)?;
+            tx.stopped = None;
             if !self.make_room(r, writer, &mut tx, error, now)? {
                 break;
             }

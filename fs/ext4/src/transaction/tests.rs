@@ -194,6 +194,31 @@ fn what_was_taken_back_is_not_written() {
     }
 }
 
+/// An operation that has no end, since it panicked, is not committed by those who come behind it.
+#[test]
+fn what_panicked_stops_writing() {
+    for kind in KINDS {
+        let Some(world) = World::make(kind) else { return };
+        let before = std::fs::read(world.path()).unwrap();
+        let (vm, fs) = mount(&world.path());
+        let r = vm.reserve(MAX_PINS);
+        let block = fs.sb.blocks_count - 1;
+        let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            fs.change::<()>(&r, NOW, |h| {
+                h.create_block(block, |bytes| bytes.fill(1))?;
+                panic!("as a fault of ours would");
+            })
+        }));
+        assert!(panicked.is_err());
+        assert_eq!(fs.change(&r, NOW, |_| Ok(())), Err(Error::ReadOnly));
+        assert_eq!((fs.sync(&r, NOW), fs.unmount(&r, NOW)), (Err(Error::ReadOnly), Err(Error::ReadOnly)));
+        let at = (block << fs.sb.block_log) as usize..;
+        drop(r);
+        drop(fs);
+        assert!(before[at.clone()] == std::fs::read(world.path()).unwrap()[at], "{kind:?}: it was written");
+    }
+}
+
 /// An empty range at the end of a block is in no page of that block.
 #[test]
 fn an_empty_range_at_the_end_of_a_block_is_taken_back() {
