@@ -5,7 +5,8 @@
 //!
 //! SV-1. On a mount that is written every node id is checked when it is used: a number that was given to another file is `ESTALE`.
 //! SV-2. While a request on a directory runs, Linux lets nobody remove it; between check and use nothing happens to it.
-//! SV-3. What the host's writeback cache writes changes no times: the host sends those by themselves, and they may come first.
+//! SV-3. With the host's writeback cache, what it writes, copies or allocates changes no times: the host keeps them, and sends them by
+//! themselves; they may come first.
 
 use crate::attr::{self, Validity};
 use crate::errno::{Answer, errno};

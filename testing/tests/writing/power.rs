@@ -226,6 +226,8 @@ fn cut_everywhere_from(first: u64, scene: &Scene, seeds: u64) {
     for seed in first..first + seeds {
         let tape = caught(|| generated(scene, seed))
             .unwrap_or_else(|why| panic!("{}, seed {seed}: {why}", scene.setup));
+        // A short tape is cut everywhere: a sample of it might be nothing.
+        let sample = if (tape.requests.len() as u64) < 2 * sample { 1 } else { sample };
         let counts = look(scene, &tape, seed, sample).unwrap_or_else(|why| {
             // Said at once: to make it small takes a while.
             eprintln!("{}, {:?}, seed {seed}: {why}", scene.setup, scene.data);

@@ -13,7 +13,7 @@ use crate::wire::flags::{
 };
 use crate::wire::received::{CopyFileRangeIn, FallocateIn, LseekIn, OpenIn, ReadIn, WriteIn};
 use crate::wire::sent::{LseekOut, OpenOut, WriteOut};
-use rumpcap::{Allocate, File, NodeId, SetAttributes};
+use rumpcap::{Allocate, File, SetAttributes};
 use rustix::fs::FallocateFlags;
 use rustix::io::Errno;
 
@@ -67,26 +67,24 @@ impl Server {
         let args: WriteIn = request.take()?;
         let data = request.data(args.size)?;
         let file = self.file(request.header.nodeid)?;
-        let len = if args.write_flags & WRITE_CACHE != 0 && self.host_times.is_some() {
-            self.write_back(&file, self.inode(request.header.nodeid), data, args.offset)?
-        } else {
-            file.write_at(data, args.offset).map_err(errno)?
-        };
+        let write = || file.write_at(data, args.offset).map_err(errno);
+        let len =
+            if args.write_flags & WRITE_CACHE != 0 { self.leaving_times(&file, write)? } else { write()? };
         if args.write_flags & WRITE_KILL_SUIDGID != 0 {
             self.kill_set_id(self.inode(request.header.nodeid))?;
         }
         reply.put(&WriteOut { size: len as u32, padding: 0 })
     }
 
-    /// A write of the host's cache (SV-3).
-    fn write_back(&self, file: &File, id: NodeId, data: &[u8], offset: u64) -> Answer<usize> {
-        let _times = self.times();
+    /// Changes a file's content, and not its times where the host keeps those (SV-3).
+    fn leaving_times<T>(&self, file: &File, change: impl FnOnce() -> Answer<T>) -> Answer<T> {
+        let Some(_times) = self.times() else { return change() };
         let before = file.metadata().map_err(errno)?;
-        let len = file.write_at(data, offset).map_err(errno)?;
+        let done = change()?;
         let (mtime, ctime) = (Some(before.modified()), Some(before.changed()));
         let set = SetAttributes { mtime, ctime, ..SetAttributes::default() };
-        self.mount.set_attributes_ino(id.ino, &set).map_err(errno)?;
-        Ok(len)
+        self.mount.set_attributes_ino(file.ino(), &set).map_err(errno)?;
+        Ok(done)
     }
 
     /// `LSEEK`: to the next data, or to the next hole.
@@ -114,6 +112,10 @@ impl Server {
     pub(crate) fn fallocate(&self, mut request: Request<'_>) -> Answer<()> {
         let args: FallocateIn = request.take()?;
         let file = self.file(request.header.nodeid)?;
+        self.leaving_times(&file, || Server::allocate(&file, &args))
+    }
+
+    fn allocate(file: &File, args: &FallocateIn) -> Answer<()> {
         let mode = FallocateFlags::from_bits_retain(args.mode);
         let range = args.offset..args.offset.checked_add(args.length).ok_or(Errno::FBIG)?;
         let keeps = mode.contains(FallocateFlags::KEEP_SIZE);
@@ -144,7 +146,7 @@ impl Server {
         let read = from.read_at(buffer, args.off_in).map_err(errno)?;
         let written = match read {
             0 => 0,
-            read => to.write_at(&buffer[..read], args.off_out).map_err(errno)?,
+            read => self.leaving_times(&to, || to.write_at(&buffer[..read], args.off_out).map_err(errno))?,
         };
         reply.put(&WriteOut { size: written as u32, padding: 0 })
     }
