@@ -7,8 +7,9 @@
 //! acknowledged, nor before the last change of a file whose own sync was (an operation that works in steps may be on its way). Content is
 //! written in place, sector by sector, and not in the order of operations: each byte is what it was after that operation or one behind it,
 //! or, where the file had a byte there before, after an older one, back to the last sync of all or of that file. So nothing of what the
-//! device held before can be there. With `data=journal` content is not older than that state; it may be newer, since what overwrites goes into the
-//! log when its pages are written, maybe before the names that were changed earlier. With `data=writeback` it may be anything, but for what a sync has acknowledged and no operation has changed since.
+//! device held before can be there. With `data=journal` content is not older than that state; it may be newer, since what overwrites goes
+//! into the log when its pages are written, maybe before the names that were changed earlier. With `data=writeback` it may be anything, but
+//! for what a sync has acknowledged and no operation has changed since.
 
 use super::apply::Expected;
 use super::compare::{Compared, compare, inode_differences};
